@@ -1,0 +1,27 @@
+# minke_room(NAME [USES room...] [LIBRARIES lib...])
+#
+# A room is a folder src/NAME: its sources become the static library minke_NAME, its *_test.cpp the program NAME_test.
+# Sources are found, not listed: a new weight format or command is one new file. A room without sources is left out,
+# and so are the rooms that need it.
+function(minke_room name)
+  cmake_parse_arguments(ROOM "" "" "USES;LIBRARIES" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp ${CMAKE_SOURCE_DIR}/src/${name}/*/*.cpp)
+  set(tests ${sources})
+  list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "_test\\.cpp$|\\.isa\\.cpp$|/main\\.cpp$")
+  if(NOT sources)
+    return()
+  endif()
+  add_library(minke_${name} STATIC ${sources})
+  target_include_directories(minke_${name} PUBLIC ${CMAKE_SOURCE_DIR}/src)
+  foreach(room IN LISTS ROOM_USES)
+    target_link_libraries(minke_${name} PUBLIC minke_${room})
+  endforeach()
+  target_link_libraries(minke_${name} PUBLIC ${ROOM_LIBRARIES})
+  if(tests AND NOT MINKE_FUZZ)
+    add_executable(${name}_test ${tests})
+    target_link_libraries(${name}_test PRIVATE minke_${name} rapidcheck gtest gtest_main)
+    target_compile_definitions(${name}_test PRIVATE MINKE_TESTS_DIR="${CMAKE_SOURCE_DIR}/tests")
+    add_test(NAME ${name} COMMAND ${name}_test)
+  endif()
+endfunction()

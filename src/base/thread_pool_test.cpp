@@ -1,0 +1,63 @@
+#include "base/thread_pool.h"
+
+#include <numeric>
+#include <set>
+
+#include <gtest/gtest.h>
+
+namespace minke {
+namespace {
+
+TEST(ThreadPool, RunsOnEveryThreadOnce) {
+  for (const int threads : {1, 2, 7}) {
+    ThreadPool pool(threads);
+    for (int repeat = 0; repeat < 200; ++repeat) {
+      std::vector<int> calls(static_cast<size_t>(threads));
+      pool.run([&](int thread) { ++calls[static_cast<size_t>(thread)]; });
+      EXPECT_EQ(calls, std::vector<int>(static_cast<size_t>(threads), 1));
+    }
+  }
+}
+
+TEST(ThreadPool, ForEachCoversEveryItemOnce) {
+  ThreadPool pool(3);
+  for (const int64_t count : {0, 1, 5, 64, 1000}) {
+    for (const int64_t grain : {1, 7, 64}) {
+      std::vector<std::atomic<int>> seen(static_cast<size_t>(count));
+      pool.for_each(count, grain, [&](int64_t begin, int64_t end, int thread) {
+        EXPECT_LE(end - begin, grain);
+        EXPECT_LT(thread, 3);
+        for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
+      });
+      for (const auto& n : seen) EXPECT_EQ(n, 1);
+    }
+  }
+}
+
+TEST(ThreadPool, BarrierSeparatesPhases) {
+  ThreadPool pool(4);
+  std::atomic<int> first{0};
+  std::atomic<bool> mixed{false};
+  pool.run([&](int) {
+    for (int phase = 1; phase <= 100; ++phase) {
+      ++first;
+      pool.barrier();
+      if (first != 4 * phase) mixed = true;
+      pool.barrier();
+    }
+  });
+  EXPECT_FALSE(mixed);
+}
+
+TEST(ThreadPool, WakesAfterSleeping) {
+  ThreadPool pool(2);
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::atomic<int> calls{0};
+    pool.run([&](int) { ++calls; });
+    EXPECT_EQ(calls, 2);
+  }
+}
+
+}  // namespace
+}  // namespace minke

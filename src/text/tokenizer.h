@@ -1,0 +1,71 @@
+#pragma once
+// Byte-level BPE from a tokenizer.json or from GGUF metadata (MODEL.md 5; docs/formats.md).
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "base/file.h"
+#include "text/token.h"
+
+namespace minke {
+
+class Gguf;
+
+// Which added tokens are looked for in plain text.
+enum class Added { all, special_as_text, none };
+
+// Immutable after construction; any thread may use it.
+class Tokenizer {
+ public:
+  // A tokenizer.json, with the tokenizer_config.json beside it if there is one. Throws Error naming file and field.
+  static Tokenizer from_file(const fs::path& tokenizer_json);
+  static Tokenizer from_gguf(const Gguf& gguf);
+  Tokenizer(Tokenizer&&) noexcept;
+  Tokenizer& operator=(Tokenizer&&) noexcept;
+  ~Tokenizer();
+
+  // No bos or eos is added. Invalid UTF-8 throws Error with the byte offset.
+  std::vector<Token> encode(std::string_view text, Added added = Added::all) const;
+  // Added tokens are matched in template pieces only; the text between two matches is one text whatever its sources.
+  std::vector<Token> encode(const Pieces& pieces) const;
+
+  // Joined bytes of the tokens with incomplete UTF-8 replaced by U+FFFD. An id out of range throws.
+  std::string decode(std::span<const Token> tokens, bool skip_special = false) const;
+  // The bytes a token stands for: possibly a part of a character.
+  std::string_view bytes(Token token) const;
+
+  int size() const;  // ids are 0 .. size - 1
+  std::optional<Token> find(std::string_view added_or_vocabulary_text) const;  // by the text it stands for
+  bool is_added(Token token) const;
+  bool is_special(Token token) const;
+  bool is_unused(Token token) const;  // padding ids that no text gives: to be masked when sampling
+  std::optional<Token> bos() const;
+  std::optional<Token> eos() const;
+  bool add_bos() const;
+  const std::string& pre_name() const;  // "qwen2", "deepseek-v3", ... ; "custom" for rules of its own
+  const std::string& chat_template() const;  // Jinja source that came with the tokenizer, or empty
+
+ private:
+  struct Impl;
+  explicit Tokenizer(std::unique_ptr<const Impl> impl);
+  std::unique_ptr<const Impl> impl_;
+};
+
+// Turns a stream of tokens into text that never ends in half a character.
+class Detokenizer {
+ public:
+  explicit Detokenizer(const Tokenizer& tokenizer, bool skip_special = false);
+  std::string push(Token token);  // the text that is complete now; may be empty
+  std::string finish();           // what is left, incomplete bytes as U+FFFD
+
+ private:
+  const Tokenizer& tokenizer_;
+  bool skip_special_;
+  std::string pending_;
+};
+
+}  // namespace minke
