@@ -28,8 +28,7 @@ struct KeyRows {
 // sees no key of the span has peak -inf, mass 0, out 0. Sums run in blocks of 256 keys from key 0: a row's
 // result does not depend on the rows around it.
 struct AttendSpan {
-  const float* q;    // [queries][keys.width], already scaled
-  int64_t q_stride;  // floats from one row to the next
+  const float* const* q;  // [queries] rows of keys.width numbers, already scaled
   int queries;
   const int* from;  // [queries]
   const int* to;    // [queries]

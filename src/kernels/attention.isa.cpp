@@ -90,10 +90,12 @@ Memory memory_of(std::byte* scratch, int width) {
   return {p, p + kMaxQueries * kChunk, reinterpret_cast<float(*)[16]>(p + kMaxQueries * (kChunk + width))};
 }
 
-void interleave(const float* q, int64_t stride, int rows, int width, float* out) {
+// row(i): the i-th query row.
+template <typename Row>
+MINKE_INLINE void interleave(int rows, int width, float* out, const Row& row) {
   query_tiles(rows, [&](auto T, int i) {
     for (int c = 0; c < width; ++c)
-      for (int t = 0; t < T; ++t) *out++ = q[(i + t) * stride + c];
+      for (int t = 0; t < T; ++t) *out++ = row(i + t)[c];
   });
 }
 
@@ -172,7 +174,7 @@ void chunk_values(const AttendSpan& a, int first, int keys, const float* factors
 
 void attend(const AttendSpan& a, std::byte* scratch) {
   const Memory m = memory_of(scratch, std::max(a.keys.width, a.values.width));
-  interleave(a.q, a.q_stride, a.queries, a.keys.width, m.queries);
+  interleave(a.queries, a.keys.width, m.queries, [&](int i) { return a.q[i]; });
   std::memset(a.out, 0, static_cast<size_t>(a.queries) * static_cast<size_t>(a.values.width) * 4);
   int low = a.last, high = a.first;  // keys that any row sees
   for (int i = 0; i < a.queries; ++i) {
@@ -198,7 +200,7 @@ void attend(const AttendSpan& a, std::byte* scratch) {
 void index_scores(const float* q, const float* w, int heads, const KeyRows& keys, int first, int last,
                   float* scores, std::byte* scratch) {
   const Memory m = memory_of(scratch, keys.width);
-  interleave(q, keys.width, heads, keys.width, m.queries);
+  interleave(heads, keys.width, m.queries, [&](int h) { return q + h * keys.width; });
   for (int s = first; s < last; s += 16) {
     key_panel(row_at(keys, s), keys, m.panel);
     Vf total = zero_f();
