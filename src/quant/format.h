@@ -36,9 +36,9 @@ struct FormatInfo {
   int gguf_type;     // type id in a GGUF file; -1 where GGUF has none
   int block;         // weights per block; a row holds whole blocks
   int block_bytes;   // bytes per block
-  double error;      // relative rms error of rounding Gaussian weights to it; 0 for float formats
 
-  // Reference conversions of n weights, n a multiple of `block`. Source: MODEL.md 4.1, bit for bit.
+  // Reference conversions of n weights, n a multiple of `block`, blocks of any alignment; bit for bit those
+  // of MODEL.md 4.1. Any bytes dequantise to something; values that are not finite make an arbitrary block.
   void (*dequantize)(const std::byte* blocks, float* values, int64_t n);
   void (*quantize)(const float* values, std::byte* blocks, int64_t n);  // null where not offered
 };
