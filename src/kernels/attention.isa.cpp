@@ -196,14 +196,14 @@ void attend(const AttendSpan& a, std::byte* scratch) {
   }
 }
 
-// scores[s - first] = sum over heads of w[h] * relu(q[h] . key s), heads in ascending order.
+// scores[s - first] += sum over heads of w[h] * relu(q[h] . key s), heads in ascending order.
 void index_scores(const float* q, const float* w, int heads, const KeyRows& keys, int first, int last,
                   float* scores, std::byte* scratch) {
   const Memory m = memory_of(scratch, keys.width);
   interleave(heads, keys.width, m.queries, [&](int h) { return q + h * keys.width; });
   for (int s = first; s < last; s += 16) {
     key_panel(row_at(keys, s), keys, m.panel);
-    Vf total = zero_f();
+    Vf total = load_first(scores + s - first, last - s);
     query_tiles(heads, [&](auto T, int h) {
       Vf dots[T];
       tile_dots<T>(m.panel, m.queries + h * keys.width, keys.width, dots);

@@ -30,26 +30,8 @@ std::vector<Kernels> make_tables() {
 }  // namespace
 
 Grain grain_for(Format weights) {
-  switch (weights) {
-    case Format::f32:
-    case Format::f16:
-    case Format::bf16:
-    case Format::f8_e4m3: return Grain::f32;
-    case Format::q4_0:
-    case Format::q4_1:
-    case Format::q5_0:
-    case Format::q5_1:
-    case Format::q8_0:
-    case Format::iq4_nl:
-    case Format::mxfp4: return Grain::per_32;
-    case Format::q2_k:
-    case Format::q3_k:
-    case Format::q4_k:
-    case Format::q5_k:
-    case Format::q6_k:
-    case Format::iq4_xs: return Grain::per_256;
-  }
-  MINKE_CHECK(false);
+  const int block = info(weights).block;
+  return block == 1 ? Grain::f32 : block == 32 ? Grain::per_32 : Grain::per_256;
 }
 
 int64_t operand_bytes(Grain grain, int tokens, int cols) {

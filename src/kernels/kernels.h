@@ -71,7 +71,7 @@ struct Kernels {
   float (*dot)(const float* a, const float* b, int n);
 
   void (*attend)(const AttendSpan& span, std::byte* scratch);
-  // scores[s - first] = sum over heads of w[h] * relu(q[h] . key s) for keys [first, last), first a multiple
+  // scores[s - first] += sum over heads of w[h] * relu(q[h] . key s) for keys [first, last), first a multiple
   // of 16; q [heads][keys.width], heads at most kMaxQueries.
   void (*index_scores)(const float* q, const float* w, int heads, const KeyRows& keys, int first, int last,
                        float* scores, std::byte* scratch);

@@ -62,9 +62,12 @@ void merge(const Kernels& kernels, int queries, int width, const Partial& next, 
     if (next.peak[i] == kNone) continue;
     float *to = sum.out + i * width, *from = next.out + i * width;
     const float now = std::max(sum.peak[i], next.peak[i]);
-    const float keep = sum.peak[i] == kNone ? 0.0f : std::exp(sum.peak[i] - now), take = std::exp(next.peak[i] - now);
-    if (keep == 0.0f) std::fill_n(to, width, 0.0f);
-    else if (keep != 1.0f) kernels.scale(to, keep, width);
+    const float keep = sum.peak[i] == kNone ? 0.0f : std::exp(sum.peak[i] - now),
+                take = std::exp(next.peak[i] - now);
+    if (keep == 0.0f)
+      std::fill_n(to, width, 0.0f);
+    else if (keep != 1.0f)
+      kernels.scale(to, keep, width);
     kernels.scale_add(to, from, take, width);
     sum.mass[i] = sum.mass[i] * keep + next.mass[i] * take;
     sum.peak[i] = now;
@@ -110,7 +113,8 @@ struct Pass {
       const int64_t row = task.run->row + task.token + t;
       for (int h = 0; h < task.heads; ++h, ++i) {
         float* to = out + (row * shape.heads + task.head + h) * shape.value_width;
-        std::memcpy(to, sum.out + i * shape.value_width, static_cast<size_t>(shape.value_width) * sizeof(float));
+        std::memcpy(to, sum.out + i * shape.value_width,
+                    static_cast<size_t>(shape.value_width) * sizeof(float));
         ctx.kernels.scale(to, 1.0f / sum.mass[i], shape.value_width);
       }
     }
@@ -122,7 +126,8 @@ struct Pass {
   void whole(const Task& task, int thread) const {
     std::byte* scratch = work.scratch_of(thread);
     const int width = shape.value_width, queries = task.tokens * task.heads;
-    auto* partials = reinterpret_cast<float*>(scratch + attend_scratch_bytes(std::max(shape.query_width, width)));
+    auto* partials =
+        reinterpret_cast<float*>(scratch + attend_scratch_bytes(std::max(shape.query_width, width)));
     Partial sum = partial_at(partials, width, 0), next = partial_at(partials, width, 1);
     const int end = end_of(task);
     for (int first = 0; first < end; first += kSpan) {
@@ -134,15 +139,16 @@ struct Pass {
   }
 };
 
-Pass make_pass(const Context& ctx, const Workspace& work, const KvPool& pool, int layer, const AttentionShape& s,
-               const float* q, float* out) {
+Pass make_pass(const Context& ctx, const Workspace& work, const KvPool& pool, int layer,
+               const AttentionShape& s, const float* q, float* out) {
   const auto rows = [&](const KvPart& part, int width) {
     return KeyRows{pool.base(layer), nullptr, pool.row(layer).bytes, part.offset, part.format, width};
   };
   return {ctx, work, s, rows(s.keys, s.query_width), rows(s.values, s.value_width), q, out};
 }
 
-// One token each, few tasks, long contexts: the spans themselves are shared out, and merged in order afterwards.
+// One token each, few tasks, long contexts: the spans themselves are shared out, and merged in order
+// afterwards.
 void split_spans(const Pass& pass, std::span<const Run> runs, int64_t units) {
   struct Unit {
     Task task;
@@ -153,7 +159,8 @@ void split_spans(const Pass& pass, std::span<const Run> runs, int64_t units) {
       const Cut cut(pass.shape, run.count);
       const int spans = (run.position + run.count + kSpan - 1) / kSpan;
       if (i < int64_t{cut.tasks()} * spans)
-        return Unit{cut.task(pass.shape, run, static_cast<int>(i / spans)), static_cast<int>(i % spans), spans};
+        return Unit{cut.task(pass.shape, run, static_cast<int>(i / spans)), static_cast<int>(i % spans),
+                    spans};
       i -= int64_t{cut.tasks()} * spans;
     }
     MINKE_CHECK(false, "unit {}", i);
@@ -169,15 +176,16 @@ void split_spans(const Pass& pass, std::span<const Run> runs, int64_t units) {
     if (u.span != 0) return;
     Partial sum = partial_at(pass.work.partials, width, i);
     for (int s = 1; s < u.of; ++s)
-      merge(pass.ctx.kernels, u.task.tokens * u.task.heads, width, partial_at(pass.work.partials, width, i + s), sum);
+      merge(pass.ctx.kernels, u.task.tokens * u.task.heads, width,
+            partial_at(pass.work.partials, width, i + s), sum);
     pass.finish(u.task, sum);
   });
 }
 
 }  // namespace
 
-void attention(const Context& ctx, const Workspace& work, const KvPool& pool, int layer, const AttentionShape& shape,
-               std::span<const Run> runs, const float* q, float* out) {
+void attention(const Context& ctx, const Workspace& work, const KvPool& pool, int layer,
+               const AttentionShape& shape, std::span<const Run> runs, const float* q, float* out) {
   const Pass pass = make_pass(ctx, work, pool, layer, shape, q, out);
   int64_t tasks = 0, units = 0;
   for (const Run& run : runs) {
@@ -185,7 +193,8 @@ void attention(const Context& ctx, const Workspace& work, const KvPool& pool, in
     tasks += n;
     units += n * ((run.position + run.count + kSpan - 1) / kSpan);
   }
-  if (units > tasks && tasks < 4 * ctx.pool.size() && units <= work.partial_units) return split_spans(pass, runs, units);
+  if (units > tasks && tasks < 4 * ctx.pool.size() && units <= work.partial_units)
+    return split_spans(pass, runs, units);
   ctx.pool.for_each(tasks, 1, [&](int64_t i, int64_t, int thread) {
     for (const Run& run : runs) {
       const Cut cut(shape, run.count);
@@ -196,8 +205,8 @@ void attention(const Context& ctx, const Workspace& work, const KvPool& pool, in
 }
 
 void sparse_attention(const Context& ctx, const Workspace& work, const KvPool& pool, int layer,
-                      const AttentionShape& shape, std::span<const Run> runs, const Selection& selection, const float* q,
-                      float* out) {
+                      const AttentionShape& shape, std::span<const Run> runs, const Selection& selection,
+                      const float* q, float* out) {
   MINKE_CHECK(shape.kv_heads == 1);
   const Pass pass = make_pass(ctx, work, pool, layer, shape, q, out);
   const Cut one(shape, 1);
@@ -220,7 +229,8 @@ void sparse_attention(const Context& ctx, const Workspace& work, const KvPool& p
     auto* partials = reinterpret_cast<float*>(scratch + attend_bytes);
     Partial sum = partial_at(partials, width, 0), next = partial_at(partials, width, 1);
     const int64_t bytes = pool.row(layer).bytes;
-    std::byte* gathered = scratch + attend_bytes + 2 * kMaxQueries * (width + 2) * static_cast<int64_t>(sizeof(float));
+    std::byte* gathered =
+        scratch + attend_bytes + 2 * kMaxQueries * (width + 2) * static_cast<int64_t>(sizeof(float));
     const int32_t* chosen = selection.chosen + row * selection.most;
     for (int s = 0; s < count; ++s)
       std::memcpy(gathered + s * bytes, pool.row_at(layer, *run->kv, chosen[s]), static_cast<size_t>(bytes));
@@ -237,8 +247,8 @@ void sparse_attention(const Context& ctx, const Workspace& work, const KvPool& p
     keys.base = values.base = gathered;
     for (int first = 0; first < count; first += kSpan) {
       const Partial& to = first == 0 ? sum : next;
-      ctx.kernels.attend({query_rows, task.heads, from, until, keys, values, first, std::min(count, first + kSpan), to.out,
-                          to.peak, to.mass},
+      ctx.kernels.attend({query_rows, task.heads, from, until, keys, values, first,
+                          std::min(count, first + kSpan), to.out, to.peak, to.mass},
                          scratch);
       if (first > 0) merge(ctx.kernels, task.heads, width, next, sum);
     }

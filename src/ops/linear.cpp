@@ -9,7 +9,8 @@ namespace {
 
 constexpr int kTokenGroup = 8;  // rows prepared by one thread at a time; a multiple of every register tile
 
-// Rows of W a thread multiplies between two claims: many where there is much to do, so that few claims are made.
+// Rows of W a thread multiplies between two claims: many where there is much to do, so that few claims are
+// made.
 int rows_per_claim(int64_t rows, int threads) {
   const int64_t panels = rows / kPanel / (int64_t{threads} * 8);
   return kPanel * static_cast<int>(std::clamp<int64_t>(panels, 1, kMaxPanels));
@@ -19,13 +20,15 @@ void add_bias(const Kernels& kernels, const Product& p, int first, int count, in
   for (int r = 0; r < rows; ++r) kernels.add(p.out + r * p.stride + first, p.bias + first, count);
 }
 
-// The products that take one grain. Returns what was done to `x` at once: prepare, then all panels of all matrices.
-void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products, Grain grain) {
+// The products that take one grain. Returns what was done to `x` at once: prepare, then all panels of all
+// matrices.
+void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products,
+               Grain grain) {
   MINKE_CHECK(operand_bytes(grain, x.count, x.cols) <= work.operands_bytes, "{} rows of {}", x.count, x.cols);
   const Operand operand{work.operands, grain, x.count, x.cols};
   const auto prepare = [&](int64_t begin, int64_t end, int) {
-    ctx.kernels.prepare(grain, x.data, x.stride, x.count, x.cols, static_cast<int>(begin), static_cast<int>(end - begin),
-                        work.operands);
+    ctx.kernels.prepare(grain, x.data, x.stride, x.count, x.cols, static_cast<int>(begin),
+                        static_cast<int>(end - begin), work.operands);
   };
   ctx.pool.for_each(x.count, kTokenGroup, prepare);
 
@@ -61,7 +64,8 @@ Grain grain_of(const Context& ctx, const Mat& w, bool exact) {
 
 void linear(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products) {
   if (x.count == 0) return;
-  for (const Product& p : products) MINKE_CHECK(p.w->cols == x.cols, "W has {} columns, x {}", p.w->cols, x.cols);
+  for (const Product& p : products)
+    MINKE_CHECK(p.w->cols == x.cols, "W has {} columns, x {}", p.w->cols, x.cols);
   for (const Grain grain : {Grain::f32, Grain::per_32, Grain::per_256}) {
     const auto takes = [&](const Product& p) { return grain_of(ctx, *p.w, p.exact) == grain; };
     if (std::any_of(products.begin(), products.end(), takes)) linear_at(ctx, work, x, products, grain);
@@ -80,14 +84,15 @@ void head_linear(const Context& ctx, const Workspace& work, int rows, const Head
     const Operand operand{prepared, grain, rows, cols};
     const int step = kPanel * kMaxPanels, base = static_cast<int>(head) * p.out_cols;
     for (int r = 0; r < p.out_cols; r += step) {
-      ctx.kernels.gemm(*p.w, base + r, std::min(step, p.out_cols - r), operand, p.out + head * p.out_head + r, p.out_stride,
-                       false, gemm_scratch);
+      ctx.kernels.gemm(*p.w, base + r, std::min(step, p.out_cols - r), operand, p.out + head * p.out_head + r,
+                       p.out_stride, false, gemm_scratch);
     }
   });
 }
 
 int64_t operand_bytes_at_most(int64_t rows, int cols, bool wide) {
-  const int64_t most = std::max(operand_bytes(Grain::per_32, 1, cols), wide ? operand_bytes(Grain::f32, 1, cols) : 0);
+  const int64_t most =
+      std::max(operand_bytes(Grain::per_32, 1, cols), wide ? operand_bytes(Grain::f32, 1, cols) : 0);
   return rows * most;
 }
 

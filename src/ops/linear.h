@@ -18,8 +18,8 @@ struct Rows {
 
 // One product of the rows a call is given.
 struct Product {
-  const Mat* w;                 // [out][x.cols]
-  float* out;                   // [count][out], row r at out + r * stride
+  const Mat* w;  // [out][x.cols]
+  float* out;    // [count][out], row r at out + r * stride
   int64_t stride;
   const float* bias = nullptr;  // [out]
   bool add = false;             // to what out holds
@@ -32,8 +32,9 @@ inline void linear(const Context& ctx, const Workspace& work, const Rows& x, con
   linear(ctx, work, x, std::span(&product, 1));
 }
 
-// For every head h: out[r][h] = W[h] . x[r][h], where W[h] is rows [h * out_cols, (h + 1) * out_cols) of w, x[r][h] the w.cols
-// numbers at x + r * x_stride + h * x_head, and out[r][h] the out_cols numbers at out + r * out_stride + h * out_head.
+// For every head h: out[r][h] = W[h] . x[r][h], where W[h] is rows [h * out_cols, (h + 1) * out_cols) of w,
+// x[r][h] the w.cols numbers at x + r * x_stride + h * x_head, and out[r][h] the out_cols numbers at out + r
+// * out_stride + h * out_head.
 struct HeadProduct {
   const Mat* w;
   int heads, out_cols;

@@ -5,7 +5,8 @@
 namespace minke {
 namespace {
 
-// f(row) over the rows, on as many threads as the work is worth: a region costs about as much as 4,000 numbers.
+// f(row) over the rows, on as many threads as the work is worth: a region costs about as much as 4,000
+// numbers.
 template <typename F>
 void for_rows(const Context& ctx, int rows, int64_t numbers_a_row, const F& f) {
   const int64_t grain = std::max<int64_t>(1, 4096 / std::max<int64_t>(1, numbers_a_row));
@@ -17,14 +18,16 @@ void for_rows(const Context& ctx, int rows, int64_t numbers_a_row, const F& f) {
 }  // namespace
 
 void rmsnorm(const Context& ctx, const Rows& x, const float* w, float eps, float* out, int64_t out_stride) {
-  for_rows(ctx, x.count, x.cols,
-           [&](int64_t r) { ctx.kernels.rmsnorm(x.data + r * x.stride, w, eps, x.cols, out + r * out_stride); });
+  for_rows(ctx, x.count, x.cols, [&](int64_t r) {
+    ctx.kernels.rmsnorm(x.data + r * x.stride, w, eps, x.cols, out + r * out_stride);
+  });
 }
 
 void layernorm(const Context& ctx, const Rows& x, const float* w, const float* b, float eps, float* out,
                int64_t out_stride) {
-  for_rows(ctx, x.count, x.cols,
-           [&](int64_t r) { ctx.kernels.layernorm(x.data + r * x.stride, w, b, eps, x.cols, out + r * out_stride); });
+  for_rows(ctx, x.count, x.cols, [&](int64_t r) {
+    ctx.kernels.layernorm(x.data + r * x.stride, w, b, eps, x.cols, out + r * out_stride);
+  });
 }
 
 void rope(const Context& ctx, const Rotation& rotation, float* x, int rows, int64_t stride, int heads,

@@ -10,7 +10,8 @@ namespace minke {
 void rmsnorm(const Context& ctx, const Rows& x, const float* w, float eps, float* out, int64_t out_stride);
 
 // LayerNorm with weight and bias [cols], population variance.
-void layernorm(const Context& ctx, const Rows& x, const float* w, const float* b, float eps, float* out, int64_t out_stride);
+void layernorm(const Context& ctx, const Rows& x, const float* w, const float* b, float eps, float* out,
+               int64_t out_stride);
 
 // Turns dims numbers at x + r * stride + h * head_stride for every row r and head h by that row's angles.
 // cos, sin [rows][dims / 2]; half: pairs (i, i + dims / 2), else (2i, 2i + 1).
@@ -20,7 +21,8 @@ struct Rotation {
   int dims;
   bool half;
 };
-void rope(const Context& ctx, const Rotation& rotation, float* x, int rows, int64_t stride, int heads, int64_t head_stride);
+void rope(const Context& ctx, const Rotation& rotation, float* x, int rows, int64_t stride, int heads,
+          int64_t head_stride);
 
 // RMS norm without weight of every head's cols numbers, in place (Llama 4).
 void normalise_heads(const Context& ctx, float* x, int rows, int64_t stride, int heads, int cols, float eps);

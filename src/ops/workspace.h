@@ -9,9 +9,9 @@ namespace minke {
 struct Workspace {
   std::byte* operands = nullptr;  // activations prepared for products, shared by all threads
   int64_t operands_bytes = 0;
-  std::byte* scratch = nullptr;   // thread t's at scratch + t * scratch_bytes
+  std::byte* scratch = nullptr;  // thread t's at scratch + t * scratch_bytes
   int64_t scratch_bytes = 0;
-  float* partials = nullptr;      // attention over several spans: [units][kMaxQueries][width + 2]
+  float* partials = nullptr;  // attention over several spans: [units][kMaxQueries][width + 2]
   int partial_units = 0, partial_width = 0;
 
   std::byte* scratch_of(int thread) const { return scratch + thread * scratch_bytes; }

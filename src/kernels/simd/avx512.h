@@ -19,7 +19,9 @@ struct Vi {
   __m512i v;
 };
 
-inline __mmask16 first(int n) { return static_cast<__mmask16>((1u << n) - 1); }
+inline __mmask16 first(int n) {
+  return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
+}
 
 inline Vf zero_f() { return {_mm512_setzero_ps()}; }
 inline Vi zero_i() { return {_mm512_setzero_si512()}; }
