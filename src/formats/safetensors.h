@@ -17,7 +17,8 @@ class Safetensors {
   // One .safetensors file.
   static Safetensors open(const fs::path& file);
   // A Hugging Face folder: model.safetensors.index.json and its shards, or the one model.safetensors.
-  // Throws Error naming the file at fault: a missing shard, a tensor the index places elsewhere, no weights at all.
+  // Throws Error naming the file at fault: a missing shard, a tensor the index places elsewhere, no weights
+  // at all.
   static Safetensors open_folder(const fs::path& folder);
   // One file in memory, for tests and fuzzing; the bytes must outlive the result.
   static Safetensors parse(Bytes bytes, std::string_view name);
