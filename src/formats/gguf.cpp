@@ -389,7 +389,7 @@ std::optional<int64_t> Gguf::integer(std::string_view key) const {
   if (!value) return std::nullopt;
   if (const std::optional<Number> number = as_number(*value))
     if (const std::optional<int64_t> integer = as_integer(*number)) return integer;
-  wrong_type(path_, key, *value, "an integer");
+  wrong_type(path_, key, *value, "an integer below 2^63");
 }
 
 std::optional<double> Gguf::number(std::string_view key) const {

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "formats/folder.h"
 #include "formats/gguf.h"
 
 namespace minke {
@@ -104,7 +105,7 @@ Gguf Gguf::open(const fs::path& path) {
   std::vector<MappedFile> files;
   for (int i = 1; i <= count; ++i) {
     const fs::path file = split ? split->part(path, i) : path;
-    if (split && !fs::exists(file))
+    if (split && !is_file(file))
       throw Error(fmt::format("part {} of {} is missing", i, count), file.string(),
                   "all parts must lie in one folder");
     files.emplace_back(file);

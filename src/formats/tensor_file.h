@@ -19,12 +19,12 @@ enum class DType : uint8_t { weights, i8, i16, i32, i64, u8, f64, boolean };
 
 // A tensor where it lies in a mapped file. shape is in row-major order, slowest first, as PyTorch prints it.
 struct TensorView {
-  std::string name;
+  std::string name = {};
   DType dtype = DType::weights;
   Format format = Format::f32;  // where dtype is weights
-  std::vector<int64_t> shape;
-  Bytes bytes;  // exactly the tensor's bytes, checked to lie inside the file; safetensors may leave them
-                // unaligned
+  std::vector<int64_t> shape = {};
+  Bytes bytes = {};  // exactly the tensor's bytes, checked to lie inside the file; safetensors may leave them
+                     // unaligned
 
   int64_t count() const;         // product of shape
   std::string describe() const;  // "Q4_K [512, 2048]"
