@@ -159,8 +159,7 @@ TEST(Safetensors, WhatItSavesIsRead) {
     std::vector<std::vector<std::byte>> contents;
     for (size_t i = 0; i < tensors.size(); ++i) {
       TensorView& tensor = tensors[i];
-      tensor.name =
-          fmt::format("{} {}", i, *rc::gen::string<std::string>().as("name") == "" ? "\"\\\n" : "é");
+      tensor.name = fmt::format("{} {}", i, i % 2 == 0 ? "\"\\\n" : "größe");
       tensor.dtype = *rc::gen::elementOf(std::vector<DType>(std::begin(kTypes), std::end(kTypes)));
       if (tensor.dtype == DType::weights)
         tensor.format = *rc::gen::elementOf(std::vector<Format>(std::begin(kFormats), std::end(kFormats)));
@@ -176,10 +175,9 @@ TEST(Safetensors, WhatItSavesIsRead) {
       const TensorView* found = model.tensor(tensor.name);
       RC_ASSERT(found && found->describe() == tensor.describe());
       RC_ASSERT(std::ranges::equal(found->bytes, tensor.bytes));
-      const auto address = reinterpret_cast<uintptr_t>(found->bytes.data());
-      RC_ASSERT(address % static_cast<uintptr_t>(std::max<int64_t>(
-                              1, *byte_size({.name = "", .dtype = tensor.dtype, .format = tensor.format}))) ==
-                0);
+      const auto element =
+          static_cast<uintptr_t>(*byte_size({.dtype = tensor.dtype, .format = tensor.format}));
+      RC_ASSERT(reinterpret_cast<uintptr_t>(found->bytes.data()) % element == 0u);
     }
   }));
 }

@@ -23,8 +23,7 @@ struct TensorView {
   DType dtype = DType::weights;
   Format format = Format::f32;  // where dtype is weights
   std::vector<int64_t> shape = {};
-  Bytes bytes = {};  // exactly the tensor's bytes, checked to lie inside the file; safetensors may leave them
-                     // unaligned
+  Bytes bytes = {};  // exactly the tensor's bytes, inside the file; those of safetensors may be unaligned
 
   int64_t count() const;         // product of shape
   std::string describe() const;  // "Q4_K [512, 2048]"
