@@ -28,7 +28,7 @@ void round_each(const float* values, std::byte* codes, int64_t n, Round round) {
 }  // namespace
 
 void dequantize_f32(const std::byte* codes, float* values, int64_t n) {
-  std::memcpy(values, codes, static_cast<size_t>(n) * sizeof(float));
+  if (n > 0) std::memcpy(values, codes, static_cast<size_t>(n) * sizeof(float));
 }
 void dequantize_f16(const std::byte* codes, float* values, int64_t n) {
   widen_each<uint16_t>(codes, values, n, f16_to_f32);
@@ -41,7 +41,7 @@ void dequantize_f8_e4m3(const std::byte* codes, float* values, int64_t n) {
 }
 
 void quantize_f32(const float* values, std::byte* codes, int64_t n) {
-  std::memcpy(codes, values, static_cast<size_t>(n) * sizeof(float));
+  if (n > 0) std::memcpy(codes, values, static_cast<size_t>(n) * sizeof(float));
 }
 void quantize_f16(const float* values, std::byte* codes, int64_t n) {
   round_each<uint16_t>(values, codes, n, f32_to_f16);
