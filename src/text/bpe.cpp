@@ -36,21 +36,59 @@ Bpe::Bpe(Vocabulary vocabulary, const std::vector<MergeRule>& merges, const BpeO
     byte_tokens_[b] = token.value_or(-1);
   }
 
-  std::string joined;
-  for (size_t rank = 0; rank < merges.size(); ++rank) {
-    const auto& [left, right] = merges[rank];
-    joined.assign(left).append(right);
-    const auto known = [&](std::string_view piece) {
-      if (const auto token = vocabulary_.find_written(piece)) return *token;
-      throw Error(fmt::format("merge {} ('{}' and '{}') needs the piece '{}', which the vocabulary lacks",
-                              rank, left, right, piece));
-    };
-    const Merge merge{known(left), known(right), static_cast<uint32_t>(rank), known(joined)};
-    if (!vocabulary_.is_added(merge.result)) insert(merge);
+  add_merges(merges);
+}
+
+// Each merge takes three steps, some way apart: its pieces are announced, it is understood, it is inserted.
+void Bpe::add_merges(const std::vector<MergeRule>& merges) {
+  constexpr size_t kAhead = 16;
+  std::array<std::array<Vocabulary::Written, 2>, kAhead> announced;
+  std::array<Merge, kAhead> understood;
+  Token next = 0;  // most vocabularies list what merges make in the order of the merges
+  for (size_t i = 0; i < merges.size() + 2 * kAhead; ++i) {
+    if (i >= 2 * kAhead) insert(understood[i % kAhead]);
+    if (i >= kAhead && i < merges.size() + kAhead) {
+      const auto& [left, right] = announced[i % kAhead];
+      Merge& merge = understood[i % kAhead] = understand(merges, i - kAhead, left, right, next);
+      next = merge.result + 1;
+      if (vocabulary_.is_added(merge.result)) merge.left = -1;
+      __builtin_prefetch(&merges_[hash_pair(merge.left, merge.right) & (merges_.size() - 1)], 1);
+    }
+    if (i < merges.size()) {
+      vocabulary_.announce(merges[i].first, announced[i % kAhead][0]);
+      vocabulary_.announce(merges[i].second, announced[i % kAhead][1]);
+    }
   }
 }
 
+Bpe::Merge Bpe::understand(const std::vector<MergeRule>& merges, size_t rank, const Vocabulary::Written& left,
+                           const Vocabulary::Written& right, Token guess) const {
+  const auto& [left_text, right_text] = merges[rank];
+  const auto find = [&](std::string_view text, const Vocabulary::Written& written) {
+    if (const auto token = vocabulary_.find(text, written)) return *token;
+    throw Error(fmt::format("merge {} ('{}' and '{}') needs the piece '{}', which the vocabulary lacks", rank,
+                            left_text.substr(0, 100), right_text.substr(0, 100), text.substr(0, 200)));
+  };
+  Merge merge{find(left_text, left), find(right_text, right), static_cast<uint32_t>(rank), guess};
+  if (makes(merge)) return merge;
+  const std::string joined = std::string(left_text).append(right_text);
+  Vocabulary::Written written;
+  vocabulary_.announce(joined, written);
+  merge.result = find(joined, written);
+  return merge;
+}
+
+bool Bpe::makes(const Merge& merge) const {
+  if (merge.result >= vocabulary_.size()) return false;
+  for (const Token token : {merge.left, merge.right, merge.result})
+    if (vocabulary_.kind(token) != TokenKind::ordinary) return false;
+  const std::string_view left = vocabulary_.bytes(merge.left), right = vocabulary_.bytes(merge.right);
+  const std::string_view result = vocabulary_.bytes(merge.result);
+  return result.size() == left.size() + right.size() && result.starts_with(left) && result.ends_with(right);
+}
+
 void Bpe::insert(const Merge& merge) {
+  if (merge.left < 0) return;
   size_t i = hash_pair(merge.left, merge.right);
   while (true) {
     Merge& slot = merges_[i++ & (merges_.size() - 1)];

@@ -58,7 +58,12 @@ class Bpe {
     Token result = -1;
   };
 
-  void insert(const Merge& merge);
+  void add_merges(const std::vector<MergeRule>& merges);
+  Merge understand(const std::vector<MergeRule>& merges, size_t rank, const Vocabulary::Written& left,
+                   const Vocabulary::Written& right, Token guess) const;
+  // Whether its result is what left and right make, as far as that is told without a search.
+  bool makes(const Merge& merge) const;
+  void insert(const Merge& merge);                   // unless its left piece is -1
   const Merge* find(Token left, Token right) const;  // null where the two do not merge
   void encode_now(std::string_view piece, std::vector<Token>& out) const;
   // The letters that merging starts from. At most piece.size().

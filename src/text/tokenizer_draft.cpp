@@ -24,27 +24,13 @@ constexpr std::array<const char*, 3> kKnownFim[] = {
     {"<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"},
 };
 
-// For messages: whole, or the beginning of what may be a megabyte.
-std::string shown(std::string_view text) { return std::string(text.substr(0, 100)); }
-
 Vocabulary make_vocabulary(const TokenizerDraft& draft) {
-  if (draft.tokens.size() > kMaxTokens)
-    throw Error(fmt::format("{} tokens are too many, {} are allowed", draft.tokens.size(), kMaxTokens));
-  Vocabulary vocabulary(draft.tokens.size());
-  size_t bytes = 0;
-  for (size_t id = 0; id < draft.tokens.size(); ++id) {
-    const std::string_view text = draft.tokens[id];
-    bytes += text.size();
-    if (text.size() > kMaxTokenBytes || bytes > kMaxBytes)
-      throw Error(fmt::format("token {} ('{}...') is too long, or all are together", id, shown(text)));
-    if (const auto same = vocabulary.add(text, draft.kinds[id]))
-      throw Error(fmt::format("token {} is '{}', and so is token {}", id, shown(text), *same));
-  }
+  Vocabulary vocabulary(draft.tokens, draft.kinds);
   for (const AddedToken& added : draft.added) {
     if (added.text.empty() || added.text.size() > kMaxAddedBytes)
       throw Error(fmt::format("added token {} ('{}') has {} bytes; 1 to {} are allowed", added.id,
-                              shown(added.text), added.text.size(), kMaxAddedBytes));
-    // The same text as an ordinary token is another key of the table: not found by add().
+                              added.text.substr(0, 100), added.text.size(), kMaxAddedBytes));
+    // The same text as an ordinary token is another key of the vocabulary.
     if (std::string ordinary; append_byte_level(ordinary, added.text))
       if (const auto same = vocabulary.find_ordinary(ordinary))
         throw Error(fmt::format("added token {} is '{}', and so is token {}", added.id, added.text, *same));

@@ -2,13 +2,16 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
-#include "text/hash.h"
-#include "text/utf8.h"
+#include <fmt/format.h>
+
+#include "base/error.h"
 
 namespace minke {
 namespace {
 
+constexpr size_t kMaxTokens = size_t{1} << 24, kMaxTokenBytes = size_t{1} << 20, kMaxBytes = size_t{1} << 31;
 constexpr size_t kByteCharacters = 0x144;
 
 // [code point] its byte, or -1.
@@ -47,64 +50,69 @@ bool append_byte_level(std::string& out, std::string_view text) {
   return true;
 }
 
-Vocabulary::Vocabulary(size_t capacity) : slots_(std::bit_ceil(capacity + capacity / 2 + 16)) {
-  ends_.reserve(capacity + 1);
-  kinds_.reserve(capacity);
-  bytes_.reserve(capacity * 7);
+Vocabulary::Vocabulary(std::span<const std::string_view> texts, std::span<const TokenKind> kinds)
+    : kinds_(kinds.begin(), kinds.end()), slots_(std::bit_ceil(texts.size() + texts.size() / 2 + 16)) {
+  if (texts.size() > kMaxTokens)
+    throw Error(fmt::format("{} tokens are too many, {} are allowed", texts.size(), kMaxTokens));
+  ends_.reserve(texts.size() + 1);
+  bytes_.reserve(texts.size() * 7);
+  std::vector<uint32_t> hashes;
+  hashes.reserve(texts.size());
+  for (size_t id = 0; id < texts.size(); ++id) {
+    const std::string_view text = texts[id];
+    const size_t begin = bytes_.size();
+    if (text.size() > kMaxTokenBytes || begin > kMaxBytes)
+      throw Error(
+          fmt::format("token {} ('{}...') is too long, or all are together", id, text.substr(0, 100)));
+    if (!is_ordinary(kinds_[id]) || !append_byte_level(bytes_, text)) {
+      if (is_ordinary(kinds_[id])) kinds_[id] = TokenKind::literal;
+      bytes_ += text;
+    }
+    ends_.push_back(static_cast<uint32_t>(bytes_.size()));
+    hashes.push_back(hash_of(std::string_view(bytes_).substr(begin)));
+  }
+  constexpr size_t kAhead = 16;
+  for (size_t id = 0; id < texts.size(); ++id) {
+    if (id + kAhead < hashes.size()) __builtin_prefetch(&slots_[hashes[id + kAhead] & mask()], 1);
+    const auto token = static_cast<Token>(id);
+    const std::string_view key = bytes(token);
+    const bool ordinary = is_ordinary(kinds_[id]);
+    Slot& slot = const_cast<Slot&>(probe(key, ordinary, hashes[id]));
+    if (slot.token >= 0)
+      throw Error(
+          fmt::format("token {} is '{}', and so is token {}", id, texts[id].substr(0, 100), slot.token));
+    slot = {hashes[id], token, ends_[id], static_cast<uint32_t>(key.size()) & 0x7FFFFFFF, ordinary};
+  }
 }
 
 // The slot of the token, or the empty one where it would go.
 const Vocabulary::Slot& Vocabulary::probe(std::string_view bytes, bool ordinary, uint32_t hash) const {
   for (size_t i = hash;; ++i) {
-    const Slot& slot = slots_[i & (slots_.size() - 1)];
+    const Slot& slot = slots_[i & mask()];
     if (slot.token < 0) return slot;
-    if (slot.hash == hash && is_ordinary(kind(slot.token)) == ordinary && this->bytes(slot.token) == bytes)
+    if (slot.hash == hash && slot.ordinary == ordinary && slot.length == bytes.size() &&
+        std::memcmp(bytes_.data() + slot.begin, bytes.data(), bytes.size()) == 0)
       return slot;
   }
 }
 
-std::optional<Token> Vocabulary::find(std::string_view bytes, bool ordinary) const {
-  const Slot& slot = probe(bytes, ordinary, static_cast<uint32_t>(hash_bytes(bytes)));
+std::optional<Token> Vocabulary::find(std::string_view bytes, bool ordinary, uint32_t hash) const {
+  const Slot& slot = probe(bytes, ordinary, hash);
   if (slot.token < 0) return std::nullopt;
   return slot.token;
 }
 
-std::optional<Token> Vocabulary::find_written(std::string_view text) const {
-  std::string bytes;
-  if (append_byte_level(bytes, text))
-    if (const auto ordinary = find_ordinary(bytes)) return ordinary;
-  return find_other(text);
+void Vocabulary::announce(std::string_view text, Written& written) const {
+  written.bytes.clear();
+  written.ordinary = append_byte_level(written.bytes, text);
+  if (!written.ordinary) written.bytes = text;
+  written.hash = hash_of(written.bytes);
+  __builtin_prefetch(&slots_[written.hash & mask()]);
 }
 
-std::optional<Token> Vocabulary::add(std::string_view text, TokenKind kind) {
-  const size_t begin = bytes_.size();
-  if (kind != TokenKind::ordinary || !append_byte_level(bytes_, text)) {
-    if (kind == TokenKind::ordinary) kind = TokenKind::literal;
-    bytes_ += text;
-  }
-  const std::string_view bytes = std::string_view(bytes_).substr(begin);
-  const auto hash = static_cast<uint32_t>(hash_bytes(bytes));
-  Slot& slot = const_cast<Slot&>(probe(bytes, is_ordinary(kind), hash));
-  if (slot.token >= 0) {
-    bytes_.resize(begin);
-    return slot.token;
-  }
-  slot = {hash, size()};
-  kinds_.push_back(kind);
-  ends_.push_back(static_cast<uint32_t>(bytes_.size()));
-  if (kinds_.size() * 4 > slots_.size() * 3) grow();
-  return std::nullopt;
-}
-
-void Vocabulary::grow() {
-  std::vector<Slot> old(slots_.size() * 2);
-  old.swap(slots_);
-  for (const Slot& moved : old) {
-    if (moved.token < 0) continue;
-    size_t i = moved.hash;
-    while (slots_[i & (slots_.size() - 1)].token >= 0) ++i;
-    slots_[i & (slots_.size() - 1)] = moved;
-  }
+std::optional<Token> Vocabulary::find(std::string_view text, const Written& written) const {
+  const auto found = find(written.bytes, written.ordinary, written.hash);
+  return found || !written.ordinary ? found : find_other(text);
 }
 
 }  // namespace minke

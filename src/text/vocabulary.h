@@ -4,10 +4,12 @@
 #include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "text/hash.h"
 #include "text/token.h"
 
 namespace minke {
@@ -25,14 +27,12 @@ enum class TokenKind : uint8_t {
   unused,    // padding
 };
 
-// Ids from 0 in the order of adding.
+// Immutable; any thread may use it.
 class Vocabulary {
  public:
-  explicit Vocabulary(size_t capacity);
-
-  // text as a file writes it; whether an ordinary token is a literal is found out here. Returns the id of a
-  // token that was there before with this text, and adds nothing then; else nothing.
-  std::optional<Token> add(std::string_view text, TokenKind kind);
+  // [id] its text as a file writes it, and its kind; an ordinary token that is none becomes a literal. Throws
+  // Error naming a token whose text another has too, or that is too long.
+  Vocabulary(std::span<const std::string_view> texts, std::span<const TokenKind> kinds);
 
   int size() const { return static_cast<int>(kinds_.size()); }
   TokenKind kind(Token token) const { return kinds_[static_cast<size_t>(token)]; }
@@ -45,21 +45,36 @@ class Vocabulary {
   }
 
   // The ordinary token that stands for these bytes, or any other token whose text this is.
-  std::optional<Token> find_ordinary(std::string_view bytes) const { return find(bytes, true); }
-  std::optional<Token> find_other(std::string_view text) const { return find(text, false); }
-  // The token a file means by this text.
-  std::optional<Token> find_written(std::string_view text) const;
+  std::optional<Token> find_ordinary(std::string_view bytes) const {
+    return find(bytes, true, hash_of(bytes));
+  }
+  std::optional<Token> find_other(std::string_view text) const { return find(text, false, hash_of(text)); }
+
+  // A text as files write it, on its way to be found.
+  struct Written {
+    std::string bytes;
+    bool ordinary = true;
+    uint32_t hash = 0;
+  };
+  // The token a file means by a text, found in two steps: between them the memory that the second needs is on
+  // its way, so that searches one after another overlap.
+  void announce(std::string_view text, Written& written) const;
+  std::optional<Token> find(std::string_view text, const Written& written) const;
 
  private:
+  // With what tells two keys apart beside it: looking elsewhere for it would cost more than all the rest.
   struct Slot {
     uint32_t hash = 0;
-    int32_t token = -1;
+    Token token = -1;
+    uint32_t begin = 0;  // in bytes_
+    uint32_t length : 31 = 0;
+    uint32_t ordinary : 1 = 0;
   };
 
-  std::optional<Token> find(std::string_view bytes, bool ordinary) const;
+  static uint32_t hash_of(std::string_view bytes) { return static_cast<uint32_t>(hash_bytes(bytes)); }
+  size_t mask() const { return slots_.size() - 1; }
+  std::optional<Token> find(std::string_view bytes, bool ordinary, uint32_t hash) const;
   const Slot& probe(std::string_view bytes, bool ordinary, uint32_t hash) const;
-  void insert(Token token);
-  void grow();
 
   std::string bytes_;              // of all tokens, one after another
   std::vector<uint32_t> ends_{0};  // [size + 1]
