@@ -49,8 +49,10 @@ char32_t first_code_point(std::string_view text) {
 }  // namespace
 
 AddedTokenFinder::AddedTokenFinder(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
-  std::sort(tokens_.begin(), tokens_.end(),
-            [](const AddedToken& a, const AddedToken& b) { return a.text < b.text; });
+  std::stable_sort(tokens_.begin(), tokens_.end(),
+                   [](const AddedToken& a, const AddedToken& b) { return a.text < b.text; });
+  const auto same = [](const AddedToken& a, const AddedToken& b) { return a.text == b.text; };
+  tokens_.erase(std::unique(tokens_.begin(), tokens_.end(), same), tokens_.end());
   for (const AddedToken& token : tokens_) first_bytes_[static_cast<unsigned char>(token.text[0])] = true;
   begin_alike_ = std::count(first_bytes_.begin(), first_bytes_.end(), true) == 1;
   if (begin_alike_) only_first_byte_ = tokens_[0].text[0];

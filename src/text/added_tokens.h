@@ -25,7 +25,7 @@ struct AddedToken {
 class AddedTokenFinder {
  public:
   AddedTokenFinder() = default;
-  // Looks for `tokens` by their text, none of which may be empty or there twice.
+  // Looks for `tokens` by their text, which must not be empty. Of those with one text the first counts.
   explicit AddedTokenFinder(std::vector<AddedToken> tokens);
 
   bool empty() const { return tokens_.empty(); }

@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "text/hash.h"
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -67,7 +68,7 @@ Bpe::Merge Bpe::understand(const std::vector<MergeRule>& merges, size_t rank, co
   const auto find = [&](std::string_view text, const Vocabulary::Written& written) {
     if (const auto token = vocabulary_.find(text, written)) return *token;
     throw Error(fmt::format("merge {} ('{}' and '{}') needs the piece '{}', which the vocabulary lacks", rank,
-                            left_text.substr(0, 100), right_text.substr(0, 100), text.substr(0, 200)));
+                            excerpt(left_text), excerpt(right_text), excerpt(text)));
   };
   Merge merge{find(left_text, left), find(right_text, right), static_cast<uint32_t>(rank), guess};
   if (makes(merge)) return merge;

@@ -93,7 +93,7 @@ Edits replace_edits(std::string_view text, const Regex& pattern, const std::stri
   return edits;
 }
 
-// An edit inside a run stays part of it; any other ends it.
+// An edit inside a run, or an insertion at its edge, becomes part of it; any other ends it.
 std::vector<TextRun> move_runs(const std::vector<TextRun>& runs, const Edits& edits) {
   std::vector<TextRun> moved;
   size_t shift = 0;  // of what follows the edits passed so far; wraps around where text shrinks
@@ -103,10 +103,14 @@ std::vector<TextRun> move_runs(const std::vector<TextRun>& runs, const Edits& ed
     ++edit;
   };
   for (const TextRun& run : runs) {
-    while (edit != edits.end() && edit->end <= run.begin) pass();
+    const auto ends_before = [&] {
+      return edit->end < run.begin || (edit->end == run.begin && edit->begin < edit->end);
+    };
+    const auto begins_before_end = [&] { return edit->begin < run.end || edit->end == run.end; };
+    while (edit != edits.end() && ends_before()) pass();
     size_t from = run.begin + shift;
-    for (; edit != edits.end() && edit->begin < run.end; pass()) {
-      if (edit->begin >= run.begin && edit->end <= run.end && edit->begin < edit->end) continue;
+    for (; edit != edits.end() && begins_before_end(); pass()) {
+      if (edit->begin >= run.begin && edit->end <= run.end) continue;
       if (edit->begin + shift > from) moved.push_back({from, edit->begin + shift});
       if (edit->end > run.end) {  // reaches into what follows: later runs must see it too
         from = run.end + shift;

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "text/regex_program.h"
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -24,7 +25,7 @@ Regex::Regex(std::string_view pattern, const UnicodeSets& unicode) : pattern_(pa
   try {
     program_ = std::make_unique<const RegexProgram>(compile_regex(parse_regex(pattern, unicode)));
   } catch (const Error& error) {
-    throw error.within(fmt::format("regular expression '{}'", pattern.substr(0, 200)));
+    throw error.within(fmt::format("regular expression '{}'", excerpt(pattern)));
   }
 }
 Regex::Regex(Regex&&) noexcept = default;
@@ -47,7 +48,7 @@ void RegexSearch::be_careful() {
   const uint64_t rows = program_.careful.remembered;
   if (rows > kMaxRememberedBits / columns) {
     throw Error(fmt::format("{} bytes of text need too much backtracking", columns - 1),
-                fmt::format("regular expression '{}'", pattern_.substr(0, 200)));
+                fmt::format("regular expression '{}'", excerpt(pattern_)));
   }
   careful_ = true;
   scratch_.failed.assign((rows * columns + 63) / 64, 0);
@@ -91,7 +92,7 @@ bool RegexSearch::match_at(const char* start) {
     if (outcome == Outcome::matched) return true;
     if (outcome == Outcome::exhausted) {
       throw Error(fmt::format("{} bytes of text need too much backtracking", end_ - begin_),
-                  fmt::format("regular expression '{}'", pattern_.substr(0, 200)));
+                  fmt::format("regular expression '{}'", excerpt(pattern_)));
     }
   }
   return false;

@@ -56,6 +56,14 @@ class Parser {
     return unit.code_point;
   }
 
+  CodePoints literal() {
+    const char32_t c = next_char();
+    return {{c, c}};
+  }
+  static bool is_single(const CodePoints& set) {
+    return set.ranges().size() == 1 && set.ranges()[0].first == set.ranges()[0].last;
+  }
+
   struct Deeper {
     explicit Deeper(Parser& p) : parser(p) {
       if (++parser.depth_ > kMaxDepth) parser.fail("nested too deeply");
@@ -84,7 +92,6 @@ class Parser {
   }
 
   RegexNode set_node(CodePoints set) {
-    if (ignore_case_) set = unicode_.ignoring_case(set);
     return {.kind = Kind::set, .set = intern(std::move(set)), .children = {}};
   }
 
@@ -116,9 +123,10 @@ class Parser {
       at_ += 2;
       return node;
     }
-    if (take("\\")) return set_node(escape());
-    const char32_t c = next_char();
-    return set_node({{c, c}});
+    // Case is ignored in what names characters, not in what names a property, unless brackets are around it.
+    CodePoints set = take("\\") ? escape() : literal();
+    if (ignore_case_ && is_single(set)) set = unicode_.ignoring_case(set);
+    return set_node(std::move(set));
   }
 
   std::optional<RegexNode> group() {
@@ -331,25 +339,19 @@ class Parser {
   }
 
   CodePoints class_char() {
-    if (take("\\")) {
-      if (take("b")) return {{'\b', '\b'}};
-      return escape();
-    }
-    const char32_t c = next_char();
-    return {{c, c}};
+    if (!take("\\")) return literal();
+    if (take("b")) return {{'\b', '\b'}};
+    return escape();
   }
 
   CodePoints class_item() {
-    const auto single = [](const CodePoints& set) {
-      return set.ranges().size() == 1 && set.ranges()[0].first == set.ranges()[0].last;
-    };
     CodePoints low = class_char();
-    if (!sees("-") || sees("-]") || sees("-&&") || !single(low)) return low;
+    if (!sees("-") || sees("-]") || sees("-&&") || !is_single(low)) return low;
     ++at_;
     if (done()) fail("'[' without ']'");
     if (sees("[")) fail("a range cannot end in a class");
     const CodePoints high = class_char();
-    if (!single(high)) fail("a range cannot end in a class");
+    if (!is_single(high)) fail("a range cannot end in a class");
     if (high.ranges()[0].first < low.ranges()[0].first) fail("a range's ends are out of order");
     return {{low.ranges()[0].first, high.ranges()[0].first}};
   }

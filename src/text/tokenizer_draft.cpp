@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -29,11 +30,12 @@ Vocabulary make_vocabulary(const TokenizerDraft& draft) {
   for (const AddedToken& added : draft.added) {
     if (added.text.empty() || added.text.size() > kMaxAddedBytes)
       throw Error(fmt::format("added token {} ('{}') has {} bytes; 1 to {} are allowed", added.id,
-                              added.text.substr(0, 100), added.text.size(), kMaxAddedBytes));
+                              excerpt(added.text), added.text.size(), kMaxAddedBytes));
     // The same text as an ordinary token is another key of the vocabulary.
     if (std::string ordinary; append_byte_level(ordinary, added.text))
       if (const auto same = vocabulary.find_ordinary(ordinary))
-        throw Error(fmt::format("added token {} is '{}', and so is token {}", added.id, added.text, *same));
+        throw Error(
+            fmt::format("added token {} is '{}', and so is token {}", added.id, excerpt(added.text), *same));
   }
   return vocabulary;
 }

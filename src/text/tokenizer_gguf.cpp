@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "formats/gguf.h"
 #include "text/tokenizer_draft.h"
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -59,8 +60,7 @@ void read_merges(TokenizerDraft& draft, const Gguf& gguf) {
   for (const std::string_view merge : *merges) {
     const size_t space = merge.find(' ');
     if (space == 0 || space + 1 >= merge.size() || merge.find(' ', space + 1) != std::string_view::npos)
-      throw Error(fmt::format("merge {} is '{}', not two pieces", draft.merges.size(), merge.substr(0, 200)),
-                  kKey);
+      throw Error(fmt::format("merge {} is '{}', not two pieces", draft.merges.size(), excerpt(merge)), kKey);
     draft.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
   }
 }
@@ -110,7 +110,7 @@ void read_rules(TokenizerDraft& draft, const Gguf& gguf) {
   const std::string known = "known are " + known_pre_names();
   if (!pre) throw Error("missing", kKey, known + "; convert the model anew");
   auto rules = known_split_rules(*pre);
-  if (!rules) throw Error(fmt::format("pre-tokeniser '{}' is unknown", *pre), kKey, known);
+  if (!rules) throw Error(fmt::format("pre-tokeniser '{}' is unknown", excerpt(*pre)), kKey, known);
   draft.rules = std::move(*rules);
   draft.pre_name = canonical_pre_name(*pre);
   // What a GGUF cannot say, and its name implies.
@@ -127,7 +127,7 @@ TokenizerDraft read_draft(const Gguf& gguf) {
     throw Error("missing", kKey,
                 "the file has no tokenizer; it may be one part of several, or not a text model");
   if (*model != "gpt2") {
-    throw Error(fmt::format("tokenizer '{}' is not supported", *model), kKey,
+    throw Error(fmt::format("tokenizer '{}' is not supported", excerpt(*model)), kKey,
                 "only 'gpt2', byte-level BPE, is: choose a model of the Llama 3, Qwen or DeepSeek families");
   }
   TokenizerDraft draft;

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "text/tokenizer_draft.h"
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -22,7 +23,7 @@ const Json& member(const Json& json, std::string_view key) {
 void refuse_unless(const Json& model, std::string_view key, const Json& harmless) {
   const Json* value = model.find(key);
   if (value == nullptr || value->is_null() || *value == harmless) return;
-  throw Error(fmt::format("{} is not supported", to_string(*value)), std::string(key));
+  throw Error(fmt::format("{} is not supported", excerpt(to_string(*value))), std::string(key));
 }
 
 bool flag(const Json& json, std::string_view key) {
@@ -59,27 +60,30 @@ void place_tokens(TokenizerDraft& draft, const JsonObject& vocab) {
   size_t count = vocab.size();
   for (const AddedToken& token : draft.added)
     if (!added.emplace(token.id, &token).second)
-      throw Error(fmt::format("'{}' and '{}' are both token {}", added[token.id]->text, token.text, token.id),
+      throw Error(fmt::format("'{}' and '{}' are both token {}", excerpt(added[token.id]->text),
+                              excerpt(token.text), token.id),
                   "added_tokens");
   std::vector<bool> taken(vocab.size() + added.size());
   draft.tokens.resize(taken.size());
   draft.kinds.resize(taken.size(), TokenKind::ordinary);
-  for (const auto& [text, value] : vocab) {
-    in_field("model: vocab", [&] {
-      const int64_t id = in_field(fmt::format("'{}'", text.substr(0, 100)), [&] { return value.as_int(); });
+  in_field("model: vocab", [&] {
+    for (const auto& [text, value] : vocab) {
+      if (!value.is_int())
+        throw Error(fmt::format("expected a token id, found {}", value.type_name()), excerpt(text));
+      const int64_t id = value.as_int();
       if (id < 0 || static_cast<size_t>(id) >= taken.size())
-        throw Error(fmt::format("'{}' is token {}, but {} tokens have ids below {}", text.substr(0, 100), id,
+        throw Error(fmt::format("'{}' is token {}, but {} tokens have ids below {}", excerpt(text), id,
                                 taken.size(), taken.size()));
       const auto i = static_cast<size_t>(id);
       if (taken[i])
-        throw Error(fmt::format("'{}' and '{}' are both token {}", draft.tokens[i].substr(0, 100),
-                                text.substr(0, 100), id));
+        throw Error(
+            fmt::format("'{}' and '{}' are both token {}", excerpt(draft.tokens[i]), excerpt(text), id));
       taken[i] = true;
       draft.tokens[i] = text;
-    });
-  }
+    }
+  });
   for (const AddedToken& token : draft.added) {
-    in_field(fmt::format("added_tokens: '{}'", token.text.substr(0, 100)), [&] {
+    in_field(fmt::format("added_tokens: '{}'", excerpt(token.text)), [&] {
       const auto i = static_cast<size_t>(token.id);
       if (i < taken.size() && !taken[i]) ++count;
       if (i >= taken.size())
@@ -87,7 +91,7 @@ void place_tokens(TokenizerDraft& draft, const JsonObject& vocab) {
                                 taken.size()));
       std::string bytes;
       if (taken[i] && draft.tokens[i] != token.text)
-        throw Error(fmt::format("it is token {}, and so is '{}'", token.id, draft.tokens[i].substr(0, 100)));
+        throw Error(fmt::format("it is token {}, and so is '{}'", token.id, excerpt(draft.tokens[i])));
       if (taken[i] && append_byte_level(bytes, token.text) && bytes != token.text)
         throw Error(fmt::format("as token {} of the vocabulary it stands for other bytes", token.id));
       taken[i] = true;
@@ -107,8 +111,7 @@ std::vector<MergeRule> read_merges(const Json& json) {
   merges.reserve(json.as_array().size());
   for (const Json& entry : json.as_array()) {
     const auto bad = [&] {
-      return Error(
-          fmt::format("merge {} is {}, not two pieces", merges.size(), to_string(entry).substr(0, 200)));
+      return Error(fmt::format("merge {} is {}, not two pieces", merges.size(), excerpt(to_string(entry))));
     };
     if (entry.is_string()) {
       const std::string_view text = entry.as_string();
@@ -137,7 +140,7 @@ void read_model(TokenizerDraft& draft, const Json& model) {
   refuse_unknown(model, {"type", "dropout", "unk_token", "continuing_subword_prefix", "end_of_word_suffix",
                          "fuse_unk", "byte_fallback", "ignore_merges", "vocab", "merges"});
   if (const Json* type = model.find("type"); type && *type != Json("BPE"))
-    throw Error(fmt::format("{} is not supported", to_string(*type)), "type",
+    throw Error(fmt::format("{} is not supported", excerpt(to_string(*type))), "type",
                 "only byte-level BPE is supported");
   refuse_unless(model, "dropout", 0.0);
   refuse_unless(model, "continuing_subword_prefix", "");
@@ -149,7 +152,8 @@ void read_model(TokenizerDraft& draft, const Json& model) {
   if (const Json* unk = model.find("unk_token"); unk && !unk->is_null() && *unk != Json("")) {
     in_field("unk_token", [&] {
       draft.bpe.unk = find_token(draft, unk->as_string());
-      if (!draft.bpe.unk) throw Error(fmt::format("'{}' is not in the vocabulary", unk->as_string()));
+      if (!draft.bpe.unk)
+        throw Error(fmt::format("'{}' is not in the vocabulary", excerpt(unk->as_string())));
     });
   }
 }
@@ -167,10 +171,10 @@ void read_post_processor(TokenizerDraft& draft, const Json& json) {
     if (special == nullptr) return;
     const std::string& name = member(*special, "id").as_string();
     draft.bos = find_token(draft, name);
-    if (!draft.bos) throw Error(fmt::format("'{}' is not in the vocabulary", name), "single");
+    if (!draft.bos) throw Error(fmt::format("'{}' is not in the vocabulary", excerpt(name)), "single");
     draft.add_bos = true;
   } else if (type != "ByteLevel") {
-    throw Error(fmt::format("'{}' is not supported", type), "type");
+    throw Error(fmt::format("'{}' is not supported", excerpt(type)), "type");
   }
 }
 
@@ -180,7 +184,8 @@ void check_decoder(const Json& json) {
   if (type == "Sequence") {
     for (const Json& step : member(json, "decoders").as_array()) check_decoder(step);
   } else if (type != "ByteLevel") {
-    throw Error(fmt::format("'{}' is not supported", type), "type", "only byte-level BPE is supported");
+    throw Error(fmt::format("'{}' is not supported", excerpt(type)), "type",
+                "only byte-level BPE is supported");
   }
 }
 
@@ -190,7 +195,7 @@ std::optional<Token> read_named_token(const TokenizerDraft& draft, const Json& c
   return in_field(key, [&] {
     const std::string& text = (value->is_object() ? member(*value, "content") : *value).as_string();
     if (const auto token = find_token(draft, text)) return token;
-    throw Error(fmt::format("'{}' is not in the vocabulary", text));
+    throw Error(fmt::format("'{}' is not in the vocabulary", excerpt(text)));
   });
 }
 

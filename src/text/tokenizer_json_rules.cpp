@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "text/tokenizer_json.h"
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -12,7 +13,7 @@ namespace {
 using Kind = NormalizerStep::Kind;
 
 [[noreturn]] void unsupported(const Json& json, const char* help) {
-  throw Error(fmt::format("'{}' is not supported", json.at("type").as_string()), "type", help);
+  throw Error(fmt::format("'{}' is not supported", excerpt(json.at("type").as_string())), "type", help);
 }
 
 // {"String": text} or {"Regex": pattern}, as a regular expression.
@@ -50,7 +51,7 @@ SplitBehavior read_behavior(const Json& json) {
   const std::string name = read_string(json, "behavior");
   for (const auto& [known, behavior] : kNames)
     if (name == known) return behavior;
-  throw Error(fmt::format("'{}' is unknown", name), "behavior");
+  throw Error(fmt::format("'{}' is unknown", excerpt(name)), "behavior");
 }
 
 // Calls f for the step, or for each step of a Sequence.
@@ -70,7 +71,7 @@ void for_each_step(const Json& json, std::string_view list, F&& f) {
 void refuse_unknown(const Json& object, std::initializer_list<std::string_view> known) {
   for (const auto& [key, value] : object.as_object())
     if (std::find(known.begin(), known.end(), key) == known.end())
-      throw Error(fmt::format("unknown field '{}'", key));
+      throw Error(fmt::format("unknown field '{}'", excerpt(key)));
 }
 
 std::vector<NormalizerStep> read_normalizer(const Json& normalizer) {
@@ -113,7 +114,7 @@ std::vector<SplitRule> read_pre_tokenizer(const Json& pre_tokenizer) {
   bool byte_level = false;
   const auto read = [&](const Json& json) {
     const std::string& type = json.at("type").as_string();
-    if (byte_level) throw Error(fmt::format("'{}' after ByteLevel is not supported", type));
+    if (byte_level) throw Error(fmt::format("'{}' after ByteLevel is not supported", excerpt(type)));
     if (type == "ByteLevel") {
       refuse_unknown(json, {"type", "add_prefix_space", "trim_offsets", "use_regex"});
       SplitRule rule;

@@ -56,6 +56,12 @@ std::string mend_utf8(std::string_view text) {
   }
 }
 
+std::string excerpt(std::string_view text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return mend_utf8(text);
+  while (max_bytes > 0 && (text[max_bytes] & 0xC0) == 0x80) --max_bytes;
+  return mend_utf8(text.substr(0, max_bytes)) + "...";
+}
+
 void append_utf8(std::string& out, char32_t c) {
   const auto put = [&](char32_t byte) { out += static_cast<char>(byte); };
   if (c < 0x80) return put(c);

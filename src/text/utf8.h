@@ -26,6 +26,8 @@ Utf8Unit first_utf8(std::string_view text);  // text must not be empty
 size_t find_invalid_utf8(std::string_view text);
 // Each broken or cut part becomes one U+FFFD.
 std::string mend_utf8(std::string_view text);
+// For messages: the text, or its beginning and "..."; mended.
+std::string excerpt(std::string_view text, size_t max_bytes = 100);
 void append_utf8(std::string& out, char32_t code_point);
 
 // Decodes the character at p, which must lie in valid UTF-8, and steps over it.

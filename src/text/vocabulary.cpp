@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -62,8 +63,7 @@ Vocabulary::Vocabulary(std::span<const std::string_view> texts, std::span<const 
     const std::string_view text = texts[id];
     const size_t begin = bytes_.size();
     if (text.size() > kMaxTokenBytes || begin > kMaxBytes)
-      throw Error(
-          fmt::format("token {} ('{}...') is too long, or all are together", id, text.substr(0, 100)));
+      throw Error(fmt::format("token {} ('{}') is too long, or all are together", id, excerpt(text)));
     if (!is_ordinary(kinds_[id]) || !append_byte_level(bytes_, text)) {
       if (is_ordinary(kinds_[id])) kinds_[id] = TokenKind::literal;
       bytes_ += text;
@@ -79,8 +79,7 @@ Vocabulary::Vocabulary(std::span<const std::string_view> texts, std::span<const 
     const bool ordinary = is_ordinary(kinds_[id]);
     Slot& slot = const_cast<Slot&>(probe(key, ordinary, hashes[id]));
     if (slot.token >= 0)
-      throw Error(
-          fmt::format("token {} is '{}', and so is token {}", id, texts[id].substr(0, 100), slot.token));
+      throw Error(fmt::format("token {} is '{}', and so is token {}", id, excerpt(texts[id]), slot.token));
     slot = {hashes[id], token, ends_[id], static_cast<uint32_t>(key.size()) & 0x7FFFFFFF, ordinary};
   }
 }
