@@ -27,3 +27,15 @@ function(minke_room name)
     add_test(NAME ${name} COMMAND ${name}_test)
   endif()
 endfunction()
+
+# minke_isa(NAME FLAGS...): one instruction set. Every src/kernels/*.isa.cpp is compiled once for it, with its vocabulary.
+set(MINKE_ISA_LIST "")
+function(minke_isa name)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/kernels/*.isa.cpp)
+  add_library(minke_isa_${name} OBJECT ${sources})
+  target_include_directories(minke_isa_${name} PRIVATE ${CMAKE_SOURCE_DIR}/src)
+  target_compile_definitions(minke_isa_${name} PRIVATE MINKE_ISA=${name} MINKE_ISA_${name})
+  target_compile_options(minke_isa_${name} PRIVATE -O3 -Wno-uninitialized ${ARGN})  # GCC 12's own headers
+  target_link_libraries(minke_kernels PUBLIC $<TARGET_OBJECTS:minke_isa_${name}>)
+  set(MINKE_ISA_LIST "${MINKE_ISA_LIST} X(${name})" PARENT_SCOPE)
+endfunction()

@@ -1,14 +1,14 @@
 #include "base/cpu.h"
 
-#include <sched.h>
-
 #include <algorithm>
-#include <climits>
 #include <cmath>
 #include <fstream>
+#include <sched.h>
 #include <set>
 #include <string>
 #include <utility>
+
+#include <climits>
 
 namespace minke {
 namespace {
@@ -26,7 +26,8 @@ int first_sibling(int cpu) {
   return file >> first ? first : cpu;
 }
 
-// The processors that a container's quota amounts to ("max 100000" or "150000 100000" in cpu.max), rounded up.
+// The processors that a container's quota amounts to ("max 100000" or "150000 100000" in cpu.max), rounded
+// up.
 int cgroup_limit() {
   std::ifstream file("/sys/fs/cgroup/cpu.max");
   double quota = 0, period = 0;
@@ -53,10 +54,12 @@ bool supported(Isa isa) {
     case Isa::scalar: return true;
 #if defined(__x86_64__)
     case Isa::avx2:
-      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+             __builtin_cpu_supports("f16c");
     case Isa::avx512:
-      return supported(Isa::avx2) && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-             __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+      return supported(Isa::avx2) && __builtin_cpu_supports("avx512f") &&
+             __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+             __builtin_cpu_supports("avx512vl");
     case Isa::avx512_vnni: return supported(Isa::avx512) && __builtin_cpu_supports("avx512vnni");
 #elif defined(__aarch64__)
     case Isa::neon: return true;

@@ -12,8 +12,8 @@ enum class Isa { scalar, neon, avx2, avx512, avx512_vnni };
 
 const char* name(Isa isa);
 std::optional<Isa> isa_by_name(std::string_view name);
-bool supported(Isa isa);           // by this processor and operating system
-std::vector<Isa> supported_isas(); // ascending; never empty
+bool supported(Isa isa);            // by this processor and operating system
+std::vector<Isa> supported_isas();  // ascending; never empty
 
 // Physical cores this process may be scheduled on, no more than its container's quota; at least 1.
 int usable_cores();

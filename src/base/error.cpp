@@ -12,12 +12,13 @@ Error::Error(std::string happened, std::string subject, std::string help)
 }
 
 Error Error::within(std::string_view outer) const {
-  return Error(happened_, subject_.empty() ? std::string(outer) : fmt::format("{}: {}", outer, subject_), help_);
+  return Error(happened_, subject_.empty() ? std::string(outer) : fmt::format("{}: {}", outer, subject_),
+               help_);
 }
 
 void check_failed(const char* condition, const char* file, int line, const std::string& detail) {
-  std::fprintf(stderr, "minke: internal error at %s:%d: %s%s%s\n", file, line, condition, detail.empty() ? "" : ": ",
-               detail.c_str());
+  std::fprintf(stderr, "minke: internal error at %s:%d: %s%s%s\n", file, line, condition,
+               detail.empty() ? "" : ": ", detail.c_str());
   std::abort();
 }
 

@@ -9,8 +9,9 @@
 
 namespace minke {
 
-// What happened, to what (a file, a tensor, a flag, a request field), and what would help. The one exception type of
-// the project; caught by the command line's main, by the server's request handler and by the engine's step.
+// What happened, to what (a file, a tensor, a flag, a request field), and what would help. The one exception
+// type of the project; caught by the command line's main, by the server's request handler and by the engine's
+// step.
 class Error : public std::exception {
  public:
   explicit Error(std::string happened, std::string subject = {}, std::string help = {});
@@ -34,8 +35,8 @@ class Error : public std::exception {
 }  // namespace minke
 
 // Aborts: for what only a mistake in this program can break. Never for input.
-#define MINKE_CHECK(condition, ...)                                                        \
-  do {                                                                                     \
-    if (!(condition)) [[unlikely]]                                                         \
+#define MINKE_CHECK(condition, ...)                                                         \
+  do {                                                                                      \
+    if (!(condition)) [[unlikely]]                                                          \
       ::minke::check_failed(#condition, __FILE__, __LINE__, ::fmt::format("" __VA_ARGS__)); \
   } while (false)

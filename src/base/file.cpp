@@ -1,12 +1,11 @@
 #include "base/file.h"
 
+#include <cerrno>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <system_error>
+#include <unistd.h>
 #include <utility>
 
 #include <fmt/core.h>
@@ -43,12 +42,15 @@ MappedFile::MappedFile(const fs::path& path) : path_(path) {
   void* address = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
   const int error = errno;
   ::close(fd);
-  if (address == MAP_FAILED) throw Error(fmt::format("cannot map {} bytes: {}", size_, reason(error)), path.string());
+  if (address == MAP_FAILED)
+    throw Error(fmt::format("cannot map {} bytes: {}", size_, reason(error)), path.string());
   data_ = static_cast<const std::byte*>(address);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
-    : path_(std::move(other.path_)), data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+    : path_(std::move(other.path_)),
+      data_(std::exchange(other.data_, nullptr)),
+      size_(std::exchange(other.size_, 0)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);

@@ -13,8 +13,12 @@ namespace minke {
 namespace fs = std::filesystem;
 using Bytes = std::span<const std::byte>;
 
-inline std::string_view as_text(Bytes bytes) { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
-inline Bytes as_bytes(std::string_view text) { return {reinterpret_cast<const std::byte*>(text.data()), text.size()}; }
+inline std::string_view as_text(Bytes bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+inline Bytes as_bytes(std::string_view text) {
+  return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
+}
 
 // A whole file mapped read-only and shared. Moving keeps the addresses; the mapping ends with the object.
 class MappedFile {
@@ -38,7 +42,8 @@ class MappedFile {
 // The whole file as a string. Throws Error naming the path, also when it is larger than max_bytes.
 std::string read_file(const fs::path& path, size_t max_bytes = size_t{1} << 30);
 
-// Writes to "PATH.partial-PID" beside the target; commit() syncs and renames. Without commit nothing is left behind.
+// Writes to "PATH.partial-PID" beside the target; commit() syncs and renames. Without commit nothing is left
+// behind.
 class AtomicFile {
  public:
   explicit AtomicFile(fs::path path);  // throws Error naming the path

@@ -21,8 +21,8 @@ uint16_t f32_to_f16(float f) {
   const uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
   const uint32_t magnitude = bits & 0x7fffffff;
   if (magnitude > 0x7f800000) return static_cast<uint16_t>(sign | 0x7e00 | (magnitude >> 13 & 0x3ff));
-  if (magnitude >= 0x477ff000) return sign | 0x7c00;  // 65520 and above round to infinity
-  if (magnitude < 0x38800000) {                       // subnormal result: a multiple of 2^-24
+  if (magnitude >= 0x477ff000) return sign | 0x7c00;                 // 65520 and above round to infinity
+  if (magnitude < 0x38800000) {                                      // subnormal result: a multiple of 2^-24
     const float scaled = std::bit_cast<float>(magnitude) * 0x1p24f;  // exact
     return static_cast<uint16_t>(sign | static_cast<uint16_t>(std::nearbyint(scaled)));
   }

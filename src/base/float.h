@@ -1,5 +1,6 @@
 #pragma once
-// Scalar conversions between f32 and the short float formats. Exact, round to nearest even, no hardware needed.
+// Scalar conversions between f32 and the short float formats. Exact, round to nearest even, no hardware
+// needed.
 
 #include <bit>
 #include <cstdint>
@@ -18,7 +19,8 @@ inline uint16_t f32_to_bf16(float f) {
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
 }
 
-// e4m3fn (MODEL.md 3.1): 1 sign, 4 exponent (bias 7), 3 mantissa; largest 448; 0x7F and 0xFF are NaN; no infinity.
+// e4m3fn (MODEL.md 3.1): 1 sign, 4 exponent (bias 7), 3 mantissa; largest 448; 0x7F and 0xFF are NaN; no
+// infinity.
 float e4m3_to_f32(uint8_t e);
 uint8_t f32_to_e4m3(float f);  // saturates at 448
 

@@ -10,7 +10,9 @@
 namespace minke {
 namespace {
 
-Json golden(const char* file) { return parse_json(read_file(std::string(MINKE_TESTS_DIR "/golden/units/") + file)); }
+Json golden(const char* file) {
+  return parse_json(read_file(std::string(MINKE_TESTS_DIR "/golden/units/") + file));
+}
 
 TEST(Float, HalfRoundTripsEveryValue) {
   for (uint32_t h = 0; h < 0x10000; ++h) {
@@ -24,8 +26,8 @@ TEST(Float, HalfRoundTripsEveryValue) {
 }
 
 TEST(Float, HalfRoundsToNearestEven) {
-  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), 0x3c00);           // halfway, down to even
-  EXPECT_EQ(f32_to_f16(1.0f + 3 * 0x1p-11f), 0x3c02);       // halfway, up to even
+  EXPECT_EQ(f32_to_f16(1.0f + 0x1p-11f), 0x3c00);      // halfway, down to even
+  EXPECT_EQ(f32_to_f16(1.0f + 3 * 0x1p-11f), 0x3c02);  // halfway, up to even
   EXPECT_EQ(f32_to_f16(65519.996f), 0x7bff);
   EXPECT_EQ(f32_to_f16(65520.0f), 0x7c00);
   EXPECT_EQ(f32_to_f16(0x1p-25f), 0);
@@ -57,7 +59,8 @@ TEST(Float, E4m3RoundsAsTheGoldenOnes) {
   const JsonArray &inputs = json.at("x").as_array(), &bytes = json.at("byte").as_array();
   ASSERT_EQ(inputs.size(), bytes.size());
   for (size_t i = 0; i < inputs.size(); ++i)
-    EXPECT_EQ(f32_to_e4m3(static_cast<float>(inputs[i].as_double())), bytes[i].as_int()) << inputs[i].as_double();
+    EXPECT_EQ(f32_to_e4m3(static_cast<float>(inputs[i].as_double())), bytes[i].as_int())
+        << inputs[i].as_double();
 }
 
 TEST(Float, E4m3RoundTripsEveryValueAndSaturates) {

@@ -12,7 +12,8 @@
 namespace minke {
 namespace {
 
-constexpr const char* kTypeNames[] = {"null", "bool", "integer", "integer", "number", "string", "array", "object"};
+constexpr const char* kTypeNames[] = {"null",   "bool",   "integer", "integer",
+                                      "number", "string", "array",   "object"};
 
 [[noreturn]] void wrong_type(const char* expected, const Json& json) {
   throw Error(fmt::format("expected {}, found {}", expected, json.type_name()));
@@ -131,8 +132,10 @@ void write_string(std::string& out, std::string_view s) {
       case '\b': out += "\\b"; break;
       case '\f': out += "\\f"; break;
       default:
-        if (static_cast<unsigned char>(c) < 0x20) out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
-        else out += c;
+        if (static_cast<unsigned char>(c) < 0x20)
+          out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+        else
+          out += c;
     }
   }
   out += '"';
@@ -141,8 +144,8 @@ void write_string(std::string& out, std::string_view s) {
 void write(std::string& out, const Json& json, int indent, int depth);
 
 template <typename Container, typename WriteItem>
-void write_container(std::string& out, const Container& items, char opening, char closing, int indent, int depth,
-                     WriteItem write_item) {
+void write_container(std::string& out, const Container& items, char opening, char closing, int indent,
+                     int depth, WriteItem write_item) {
   out += opening;
   for (size_t i = 0; i < items.size(); ++i) {
     if (i) out += ',';
@@ -155,11 +158,16 @@ void write_container(std::string& out, const Container& items, char opening, cha
 
 void write(std::string& out, const Json& json, int indent, int depth) {
   const auto& v = json.value();
-  if (json.is_null()) out += "null";
-  else if (const auto* b = std::get_if<bool>(&v)) out += *b ? "true" : "false";
-  else if (const auto* i = std::get_if<int64_t>(&v)) out += fmt::format("{}", *i);
-  else if (const auto* u = std::get_if<uint64_t>(&v)) out += fmt::format("{}", *u);
-  else if (const auto* s = std::get_if<std::string>(&v)) write_string(out, *s);
+  if (json.is_null())
+    out += "null";
+  else if (const auto* b = std::get_if<bool>(&v))
+    out += *b ? "true" : "false";
+  else if (const auto* i = std::get_if<int64_t>(&v))
+    out += fmt::format("{}", *i);
+  else if (const auto* u = std::get_if<uint64_t>(&v))
+    out += fmt::format("{}", *u);
+  else if (const auto* s = std::get_if<std::string>(&v))
+    write_string(out, *s);
   else if (const auto* d = std::get_if<double>(&v)) {
     if (!std::isfinite(*d)) throw Error("JSON has no form for NaN or infinity");
     const std::string text = fmt::format("{}", *d);

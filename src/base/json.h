@@ -17,7 +17,8 @@ using JsonObject = std::vector<JsonMember>;  // in the order of the text
 
 class Json {
  public:
-  using Value = std::variant<std::nullptr_t, bool, int64_t, uint64_t, double, std::string, JsonArray, JsonObject>;
+  using Value =
+      std::variant<std::nullptr_t, bool, int64_t, uint64_t, double, std::string, JsonArray, JsonObject>;
 
   Json() : value_(nullptr) {}
   Json(std::nullptr_t) : value_(nullptr) {}
@@ -25,8 +26,10 @@ class Json {
   Json(int v) : value_(int64_t{v}) {}
   Json(int64_t v) : value_(v) {}
   Json(uint64_t v) {  // kept unsigned only where int64 cannot hold it
-    if (v <= uint64_t{INT64_MAX}) value_ = static_cast<int64_t>(v);
-    else value_ = v;
+    if (v <= uint64_t{INT64_MAX})
+      value_ = static_cast<int64_t>(v);
+    else
+      value_ = v;
   }
   Json(double v) : value_(v) {}
   Json(const char* v) : value_(std::string(v)) {}
@@ -54,7 +57,8 @@ class Json {
   JsonArray& as_array();
   JsonObject& as_object();
 
-  // Member of an object: find returns null where the key is absent (or this is no object); at throws Error naming the key.
+  // Member of an object: find returns null where the key is absent (or this is no object); at throws Error
+  // naming the key.
   const Json* find(std::string_view key) const;
   Json* find(std::string_view key);
   const Json& at(std::string_view key) const;
@@ -74,10 +78,12 @@ struct JsonLimits {
   bool reject_repeated_keys = true;  // else the last one wins
 };
 
-// Throws Error with the byte offset. The text must be one complete UTF-8 JSON value; NaN and Infinity are not JSON.
+// Throws Error with the byte offset. The text must be one complete UTF-8 JSON value; NaN and Infinity are not
+// JSON.
 Json parse_json(std::string_view text, const JsonLimits& limits = {});
 
-// Compact ("a":1,"b":2) or indented. Non-ASCII as it is; doubles in their shortest exact form; NaN and infinities throw.
+// Compact ("a":1,"b":2) or indented. Non-ASCII as it is; doubles in their shortest exact form; NaN and
+// infinities throw.
 std::string to_string(const Json& json, int indent = -1);
 
 }  // namespace minke

@@ -17,7 +17,8 @@ std::string error_of(std::string_view text, const JsonLimits& limits = {}) {
 }
 
 TEST(Json, ParsesEveryKindOfValue) {
-  const Json json = parse_json(R"({"n":null,"b":true,"i":-3,"u":18446744073709551615,"d":2.5,"s":"\u00e9\ud83d\ude00","a":[1,[]]})");
+  const Json json = parse_json(
+      R"({"n":null,"b":true,"i":-3,"u":18446744073709551615,"d":2.5,"s":"\u00e9\ud83d\ude00","a":[1,[]]})");
   EXPECT_TRUE(json.at("n").is_null());
   EXPECT_TRUE(json.at("b").as_bool());
   EXPECT_EQ(json.at("i").as_int(), -3);
@@ -32,7 +33,8 @@ TEST(Json, KeepsTheOrderOfKeys) {
 }
 
 TEST(Json, RefusesWhatIsNotOneWholeValue) {
-  for (const char* text : {"", "{", "[1,]", "{\"a\" 1}", "1 2", "nul", "\"\xff\"", "NaN", "[1] x", "\"\\ud800\""})
+  for (const char* text :
+       {"", "{", "[1,]", "{\"a\" 1}", "1 2", "nul", "\"\xff\"", "NaN", "[1] x", "\"\\ud800\""})
     EXPECT_NE(error_of(text), "") << text;
 }
 

@@ -1,6 +1,6 @@
 #pragma once
-// Random numbers by counter (Philox 4x32-10, Salmon et al. 2011): the value for (seed, stream, index) needs no state, so
-// a draw does not depend on who drew before it.
+// Random numbers by counter (Philox 4x32-10, Salmon et al. 2011): the value for (seed, stream, index) needs
+// no state, so a draw does not depend on who drew before it.
 
 #include <array>
 #include <cstdint>
@@ -15,9 +15,9 @@ class Random {
   explicit Random(uint64_t seed, uint64_t stream = 0) : seed_(seed), stream_(stream) {}
 
   uint32_t bits();
-  double uniform();             // [0, 1), 53 bits
-  uint64_t below(uint64_t n);   // [0, n), n >= 1, unbiased
-  float normal();               // mean 0, variance 1
+  double uniform();            // [0, 1), 53 bits
+  uint64_t below(uint64_t n);  // [0, n), n >= 1, unbiased
+  float normal();              // mean 0, variance 1
 
  private:
   uint64_t seed_, stream_, index_ = 0;

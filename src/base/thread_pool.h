@@ -1,5 +1,6 @@
 #pragma once
-// A fork-join pool for work of microseconds: threads spin for the next region and sleep only when none comes for a while.
+// A fork-join pool for work of microseconds: threads spin for the next region and sleep only when none comes
+// for a while.
 
 #include <atomic>
 #include <cstdint>
@@ -18,20 +19,21 @@ class ThreadPool {
 
   int size() const { return static_cast<int>(workers_.size()) + 1; }
 
-  // f(thread) on every thread at once, thread 0 being the caller; returns when all are done. f must not throw, and
-  // must not start another region.
+  // f(thread) on every thread at once, thread 0 being the caller; returns when all are done. f must not
+  // throw, and must not start another region.
   template <typename F>
   void run(F&& f) {
     if (workers_.empty()) return f(0);
     fork([](void* p, int thread) { (*static_cast<std::remove_reference_t<F>*>(p))(thread); }, &f);
   }
 
-  // f(begin, end, thread) over [0, count) in pieces of at most `grain`, each claimed by whichever thread is free.
-  // What a piece computes must not depend on the thread that computes it.
+  // f(begin, end, thread) over [0, count) in pieces of at most `grain`, each claimed by whichever thread is
+  // free. What a piece computes must not depend on the thread that computes it.
   template <typename F>
   void for_each(int64_t count, int64_t grain, F&& f) {
     if (count <= grain || workers_.empty()) {
-      for (int64_t begin = 0; begin < count; begin += grain) f(begin, begin + grain < count ? begin + grain : count, 0);
+      for (int64_t begin = 0; begin < count; begin += grain)
+        f(begin, begin + grain < count ? begin + grain : count, 0);
       return;
     }
     next_.store(0, std::memory_order_relaxed);

@@ -1,5 +1,6 @@
 #pragma once
-// GGUF v2 and v3, mapped (MODEL.md 4.2; docs/formats.md). Every count, offset and size is checked before it is used.
+// GGUF v2 and v3, mapped (MODEL.md 4.2; docs/formats.md). Every count, offset and size is checked before it
+// is used.
 
 #include <cstdint>
 #include <map>
@@ -21,12 +22,14 @@ enum class GgufType : uint32_t { u8, i8, u16, i16, u32, i32, f32, boolean, strin
 struct GgufArray {
   GgufType type = GgufType::u8;
   uint64_t count = 0;
-  Bytes bytes;                            // the elements, unaligned; for strings, their length-prefixed run
+  Bytes bytes;  // the elements, unaligned; for strings, their length-prefixed run
 };
 struct GgufValue {
   GgufType type = GgufType::u8;
   std::variant<uint64_t, int64_t, double, bool, std::string_view, GgufArray> value;
 };
+
+const char* type_name(GgufType type);  // "u32", "string"
 
 class Gguf {
  public:
@@ -39,8 +42,9 @@ class Gguf {
   const fs::path& path() const { return path_; }
   uint32_t version() const { return version_; }
 
-  // Metadata in file order (of the first part; split.* keys of the others are checked, not kept).
+  // Metadata in file order (of the first part; the keys of the others are checked, not kept).
   std::span<const std::pair<std::string, GgufValue>> metadata() const { return metadata_; }
+  const GgufValue* find(std::string_view key) const;  // null where absent
   // Each returns nothing where the key is absent and throws Error naming the key where its type does not fit.
   // Any integer width serves an integer, and an integer serves a number.
   std::optional<int64_t> integer(std::string_view key) const;
@@ -51,12 +55,14 @@ class Gguf {
   std::optional<std::vector<double>> numbers(std::string_view key) const;
   std::optional<std::vector<std::string_view>> strings(std::string_view key) const;
 
-  // Tensors of all parts, in file order. shape is slowest first (the reverse of GGUF's ne).
+  // Tensors of all parts, in file order. shape is slowest first (the reverse of GGUF's ne). Data is aligned
+  // to 8 bytes at least.
   std::span<const TensorView> tensors() const { return tensors_; }
   const TensorView* tensor(std::string_view name) const;  // null where absent
 
  private:
-  const GgufValue* find(std::string_view key) const;
+  void append(Gguf part);
+  void check_whole(bool split) const;
 
   fs::path path_;
   uint32_t version_ = 0;

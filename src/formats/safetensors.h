@@ -14,25 +14,34 @@ namespace minke {
 
 class Safetensors {
  public:
-  // One .safetensors file.
+  // One .safetensors file. Throws Error naming the file, and the tensor at fault.
   static Safetensors open(const fs::path& file);
-  // A Hugging Face folder: model.safetensors.index.json and its shards, or the one model.safetensors.
-  // Throws Error naming the file at fault: a missing shard, a tensor the index places elsewhere, no weights at all.
+  // A folder with model.safetensors.index.json and its shards, or with the one model.safetensors. Throws
+  // Error naming the file at fault: no weights, a missing shard, a tensor that is not where the index says.
   static Safetensors open_folder(const fs::path& folder);
   // One file in memory, for tests and fuzzing; the bytes must outlive the result.
   static Safetensors parse(Bytes bytes, std::string_view name);
 
   const fs::path& path() const { return path_; }
-  std::span<const std::pair<std::string, std::string>> metadata() const { return metadata_; }  // __metadata__
-  std::span<const TensorView> tensors() const { return tensors_; }  // in file order
+  // __metadata__, of the first shard.
+  std::span<const std::pair<std::string, std::string>> metadata() const { return metadata_; }
+  std::span<const TensorView> tensors() const { return tensors_; }  // by shard and place
   const TensorView* tensor(std::string_view name) const;            // null where absent
 
  private:
+  void append(Safetensors shard);
+
   fs::path path_;
   std::vector<MappedFile> files_;
   std::vector<std::pair<std::string, std::string>> metadata_;
   std::vector<TensorView> tensors_;
   std::map<std::string, size_t, std::less<>> names_;
 };
+
+// Writes one file, atomically: the tensors with their bytes, those of wide elements first so that all are
+// aligned. Throws Error naming the path, or the tensor where its type has no name in safetensors or its name
+// is not its own.
+void save_safetensors(const fs::path& file, std::span<const TensorView> tensors,
+                      std::span<const std::pair<std::string, std::string>> metadata = {});
 
 }  // namespace minke

@@ -12,7 +12,7 @@ namespace minke {
 // Owns nothing: the bytes are a mapped file's, or an arena's.
 struct Mat {
   const std::byte* data = nullptr;
-  const float* scales = nullptr;  // f8_e4m3 only: [ceil(rows / 128)][ceil(cols / 128)], multiplied with the values
+  const float* scales = nullptr;  // f8_e4m3 only: [ceil(rows / 128)][ceil(cols / 128)], they multiply values
   Format format = Format::f32;
   int32_t rows = 0, cols = 0;
   int64_t row_bytes = 0;

@@ -1,0 +1,29 @@
+#pragma once
+// Large blocks of memory: zeroed, 64-byte aligned, given back to the system as a whole.
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace minke {
+
+// Pages straight from the system, on huge pages where the kernel grants them. Untouched pages cost nothing.
+class Memory {
+ public:
+  Memory() = default;
+  // Throws Error naming `what` and the size where the system has no such address space.
+  Memory(int64_t bytes, const char* what);
+  Memory(Memory&& other) noexcept;
+  Memory& operator=(Memory&& other) noexcept;
+  ~Memory();
+
+  std::byte* data() const { return data_; }
+  int64_t size() const { return size_; }
+  template <typename T> T* as() const { return reinterpret_cast<T*>(data_); }
+
+ private:
+  std::byte* data_ = nullptr;
+  int64_t size_ = 0;
+};
+
+}  // namespace minke

@@ -1,0 +1,47 @@
+#pragma once
+// Attention of a few query rows over cached keys and values, and the indexer's scores: what the kernels take.
+
+#include <cstddef>
+#include <cstdint>
+
+#include "quant/kv_format.h"
+
+namespace minke {
+
+constexpr int kSpan = 2048;      // keys one call takes at most; longer contexts are merged span by span
+constexpr int kMaxQueries = 64;  // query rows one call takes at most
+
+// Cached rows of one layer: key s is row s % 64 of page pages[s / 64], or of page s / 64 where pages is null.
+// Every page holds 64 rows of finite numbers, whether in use or not.
+struct KeyRows {
+  const std::byte* base = nullptr;  // of page 0
+  const int32_t* pages = nullptr;
+  int64_t row_bytes = 0;
+  int64_t offset = 0;  // of the numbers inside a row
+  KvFormat format = KvFormat::f32;
+  int width = 0;  // numbers
+};
+
+// Rows q[i] (i < queries, at most kMaxQueries) over keys [first, last) of one span: last - first <= kSpan,
+// first a multiple of 256. Row i sees keys s with from[i] <= s < to[i]. Results are not yet divided: out[i] =
+// sum of exp(score - peak[i]) * value, mass[i] the sum of the exps, peak[i] the largest score; a row that
+// sees no key of the span has peak -inf, mass 0, out 0. Sums run in blocks of 256 keys from key 0: a row's
+// result does not depend on the rows around it.
+struct AttendSpan {
+  const float* const* q;  // [queries] rows of keys.width numbers, already scaled
+  int queries;
+  const int* from;  // [queries]
+  const int* to;    // [queries]
+  KeyRows keys, values;
+  int first, last;
+  float* out;   // [queries][values.width], contiguous
+  float* peak;  // [queries]
+  float* mass;  // [queries]
+};
+
+// 64-byte aligned memory one thread needs for attend and index_scores; width: the widest key or value row.
+constexpr int64_t attend_scratch_bytes(int width) {
+  return int64_t{kMaxQueries} * (256 + width) * 4 + int64_t{width} * 16 * 4 + 256 * 16 * 4 + 4096;
+}
+
+}  // namespace minke

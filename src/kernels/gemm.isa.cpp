@@ -1,0 +1,370 @@
+// Products of weight rows with prepared activations, for every format. Sixteen rows at a time are unpacked,
+// block by block of 256 columns, into a panel that lies in the L1 cache, and meet all tokens there, a
+// register tile of them at a time.
+
+#include <algorithm>
+
+#include "kernels/simd.h"
+#include "kernels/tables.h"
+#include "kernels/unpack.h"
+
+namespace minke {
+namespace {
+
+// Memory of one call: a panel, its f32 form, a copy of rows where fewer than 16 are left, and partial sums.
+struct alignas(64) Scratch {
+  Panel panel;
+  float wide[kBlock][kPanel];
+  std::byte rows[kPanel * kBlock * 4];
+};
+float* sums_of(Scratch& s) { return reinterpret_cast<float*>(&s + 1); }  // [tile][panel][token][16]
+
+// Steps 1 .. 8 of the activations' scale times the integer weight scale, made once a panel where many tokens
+// use it.
+struct alignas(64) Steps {
+  int32_t scale[16][8][kPanel];
+};
+
+template <typename F, int T>
+MINKE_INLINE void start(const QuantTile<T>& x, int i, Vi sum[T]) {
+  unroll<T>([&](auto t) {
+    if constexpr (F::kOffset == 0)
+      sum[t] = zero_i();
+    else if constexpr (F::kOffset == 128)
+      sum[t] = set1(x.start128[i][t]);
+    else if constexpr (F::kSub == 16)
+      sum[t] = set1(x.start64_16[i][t]);
+    else
+      sum[t] = set1(x.start64[i][t]);
+  });
+}
+
+// sum[t] = codes . q of sub-block i, with the offset taken off.
+template <typename F, int T>
+MINKE_INLINE void integer_dot(const Panel& p, const QuantTile<T>& x, int i, Vi sum[T]) {
+  start<F, T>(x, i, sum);
+  unroll<F::kSub / 4>([&](auto j) {
+    const int k = i * (F::kSub / 4) + j;
+    const Vi w = code_word(p, k);
+    unroll<T>([&](auto t) {
+      if constexpr (F::kOffset == 128)
+        sum[t] = dot8(sum[t], w, broadcast4(x.q[k][t]));
+      else
+        sum[t] = dot7(sum[t], w, broadcast4(x.q[k][t]));
+    });
+  });
+}
+
+// One block of an integer-scale format: integers over the 256 columns, then one f32 step per output.
+template <typename F, int T>
+void multiply_integer(const Panel& p, const Steps* steps, const QuantTile<T>& x, float* out) {
+  Vi total[T];
+  unroll<T>([&](auto t) { total[t] = zero_i(); });
+  for (int i = 0; i < kBlock / F::kSub; ++i) {
+    Vi sum[T];
+    integer_dot<F, T>(p, x, i, sum);
+    const int32_t* step = x.step[i * F::kSub / 32];
+    if (steps) {
+      unroll<T>([&](auto t) { total[t] = add(total[t], mul(sum[t], load(steps->scale[i][step[t] - 1]))); });
+    } else {
+      unroll<T>([&](auto t) { total[t] = add(total[t], mul(sum[t], mul(load(p.scale[i]), set1(step[t])))); });
+    }
+  }
+  Vf value[T];
+  unroll<T>([&](auto t) { value[t] = mul(load(p.d), to_float(total[t])); });
+  if constexpr (F::kMin) {
+    unroll<T>([&](auto t) { total[t] = zero_i(); });
+    for (int j = 0; j < kBlock / F::kSub / 2; ++j) {
+      const Vi min = load(reinterpret_cast<const int32_t*>(p.min[j]));
+      unroll<T>([&](auto t) {
+        total[t] = dot16(total[t], min, broadcast4(F::kSub == 16 ? x.steps_sum16[j][t] : x.steps_sum[j][t]));
+      });
+    }
+    const Vf negative = sub(zero_f(), load(p.dmin));
+    unroll<T>([&](auto t) { value[t] = fma(negative, to_float(total[t]), value[t]); });
+  }
+  unroll<T>(
+      [&](auto t) { store(out + kPanel * t, fma(value[t], set1(x.scale[0][t]), load(out + kPanel * t))); });
+}
+
+// One block of a format with an f32 scale per 32 columns.
+template <typename F, int T>
+void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, float* out) {
+  Vf total[T];
+  unroll<T>([&](auto t) { total[t] = load(out + kPanel * t); });
+  for (int i = 0; i < subs; ++i) {
+    Vi sum[T];
+    integer_dot<F, T>(p, x, i, sum);
+    const Vf scale = load(p.fscale[i]);
+    unroll<T>([&](auto t) { total[t] = fma(mul(scale, to_float(sum[t])), set1(x.scale[i][t]), total[t]); });
+    if constexpr (F::kMin) {
+      const Vf min = load(p.fmin[i]);
+      unroll<T>([&](auto t) { total[t] = fma(min, set1(x.scaled_sum[i][t]), total[t]); });
+    }
+  }
+  unroll<T>([&](auto t) { store(out + kPanel * t, total[t]); });
+}
+
+// One block in f32.
+template <int T>
+void multiply_wide(const float (*w)[kPanel], int cols, const FloatTile<T>& x, float* out) {
+  Vf total[T];
+  unroll<T>([&](auto t) { total[t] = zero_f(); });
+  for (int k = 0; k < cols; ++k) {
+    const Vf row = load(w[k]);
+    unroll<T>([&](auto t) { total[t] = fma(row, set1(x.x[k][t]), total[t]); });
+  }
+  unroll<T>([&](auto t) { store(out + kPanel * t, add(load(out + kPanel * t), total[t])); });
+}
+
+// A panel's values in f32, rounded as the reference dequantisers round.
+template <typename F>
+void widen(const Panel& p, int subs, float (*wide)[kPanel]) {
+  const Vf offset = set1(static_cast<float>(F::kOffset));
+  for (int i = 0; i < subs; ++i) {
+    Vf scale, min = zero_f();
+    if constexpr (F::kIntegerScales) {
+      scale = mul(load(p.d), to_float(load(p.scale[i])));
+      if constexpr (F::kMin) {
+        alignas(64) int32_t m[kPanel];
+        for (int r = 0; r < kPanel; ++r) m[r] = p.min[i / 2][r][i % 2];
+        min = sub(zero_f(), mul(load(p.dmin), to_float(load(m))));
+      }
+    } else {
+      scale = load(p.fscale[i]);
+      if constexpr (F::kMin) min = load(p.fmin[i]);
+    }
+    for (int k = i * F::kSub / 4; k < (i + 1) * F::kSub / 4; ++k) {
+      const Vi word = code_word(p, k);
+      unroll<4>([&](auto b) {
+        const Vf value = mul(scale, sub(to_float(byte_of<b>(word)), offset));
+        store(wide[4 * k + b], F::kMin ? add(value, min) : value);
+      });
+    }
+  }
+}
+
+// How a call walks its rows and blocks; what is done with a block is the callback's.
+struct Walk {
+  const std::byte* base;  // the first row's block, or the copy's
+  int64_t stride;
+};
+
+// Rows [first, first + rows) of block bytes at `offset`: in place where 16 are there, else copied with zeros
+// after them.
+MINKE_INLINE Walk rows_at(const Mat& w, int first, int rows, int64_t offset, int64_t bytes, Scratch& s) {
+  const std::byte* base = w.row(first) + offset;
+  if (rows >= kPanel) return {base, w.row_bytes};
+  for (int r = 0; r < kPanel; ++r) {
+    std::byte* to = s.rows + r * bytes;
+    if (r < rows)
+      std::memcpy(to, base + r * w.row_bytes, static_cast<size_t>(bytes));
+    else
+      std::memset(to, 0, static_cast<size_t>(bytes));
+  }
+  return {s.rows, bytes};
+}
+
+constexpr int kAhead = 8;  // blocks read ahead of the panel
+
+// Prefetches what this call, or the next one, unpacks kAhead blocks from here: the walk goes along 16 rows,
+// then down.
+MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int blocks, int64_t bytes) {
+  int row = first, at = block + kAhead;
+  while (at >= blocks) {
+    at -= blocks;
+    row += kPanel;
+  }
+  if (row + kPanel > w.rows) return;
+  const std::byte* p = w.row(row) + at * bytes;
+  for (int r = 0; r < kPanel; ++r, p += w.row_bytes)
+    for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b, 0, 2);
+}
+
+// multiply<T>(tile, sums) over all tokens: whole tiles, then the rest in one narrower tile.
+template <typename Multiply>
+MINKE_INLINE void for_tiles(const Operand& x, int block, float* sums, int64_t tile_stride,
+                            Multiply multiply) {
+  const int64_t bytes = token_bytes(x.grain);
+  const std::byte* at = x.data + bytes * x.tokens * block;
+  int t = 0;
+  for (; t + kTokenTile <= x.tokens; t += kTokenTile, at += bytes * kTokenTile, sums += tile_stride)
+    multiply(Index<kTokenTile>{}, at, sums);
+  const int left = x.tokens - t;
+  unroll<kTokenTile>([&](auto n) {
+    if constexpr (n > 0)
+      if (left == n) multiply(n, at, sums);
+  });
+}
+
+constexpr int kManyTokens = 12;  // from here on a table of scale steps costs less than it saves
+
+template <typename F>
+void make_steps(const Panel& p, Steps& steps) {
+  for (int i = 0; i < kBlock / F::kSub; ++i) {
+    const Vi scale = load(p.scale[i]);
+    Vi multiple = zero_i();
+    for (int s = 0; s < 8; ++s) {
+      multiple = add(multiple, scale);
+      store(steps.scale[i][s], multiple);
+    }
+  }
+}
+
+// All blocks of up to four panels. Sums lie as [tile][panel][token][16].
+template <typename F>
+void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s) {
+  const int panels = (rows + kPanel - 1) / kPanel;
+  const int64_t tile_stride = int64_t{panels} * kTokenTile * kPanel;
+  Steps steps;
+  for (int block = 0; block < blocks_of(w.cols); ++block) {
+    const int subs = F::kSub == 32 ? std::min(8, (w.cols - block * kBlock + 31) / 32) : 16;
+    const int64_t bytes = F::kIntegerScales ? F::kBytes : F::kBytes * subs;
+    const int64_t offset = int64_t{block} * (F::kIntegerScales ? F::kBytes : F::kBytes * 8);
+    for (int p = 0; p < panels; ++p) {
+      const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
+      const Walk walk = rows_at(w, first, here, offset, bytes, s);
+      prefetch_ahead(w, first, block, blocks_of(w.cols), bytes);
+      if constexpr (F::kIntegerScales)
+        F::unpack(walk.base, walk.stride, s.panel);
+      else
+        F::unpack(walk.base, walk.stride, subs, s.panel);
+      if (x.grain == Grain::f32) {
+        widen<F>(s.panel, subs, s.wide);
+        const int cols = std::min(kBlock, w.cols - block * kBlock);
+        for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
+          multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), out + p * T * kPanel);
+        });
+      } else if constexpr (F::kIntegerScales) {
+        const bool many = x.tokens >= kManyTokens;
+        if (many) make_steps<F>(s.panel, steps);
+        for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
+          multiply_integer<F, T>(s.panel, many ? &steps : nullptr,
+                                 *reinterpret_cast<const QuantTile<T>*>(tile), out + p * T * kPanel);
+        });
+      } else {
+        for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
+          multiply_float_scales<F, T>(s.panel, subs, *reinterpret_cast<const QuantTile<T>*>(tile),
+                                      out + p * T * kPanel);
+        });
+      }
+    }
+  }
+}
+
+// Columns of a float format into wide[column][row]; the last few that fill no 16 bytes one by one.
+template <typename F>
+MINKE_INLINE void widen_floats(const Walk& walk, int cols, float factor, float (*wide)[kPanel]) {
+  constexpr int kColumns = 16 / F::kBytes;
+  const auto put = [&](int column, Vi bits) {
+    const Vf value = as_float(bits);
+    store(wide[column], F::kFormat == Format::f8_e4m3 ? mul(value, set1(factor)) : value);
+  };
+  int c = 0;
+  for (; c + kColumns <= cols; c += kColumns) {
+    Vi w[4], out[kColumns];
+    transpose4(walk.base + c * F::kBytes, walk.stride, w);
+    F::columns16bytes(w, out);
+    unroll<kColumns>([&](auto j) { put(c + j, out[j]); });
+  }
+  if (c == cols) return;
+  std::byte rest[kPanel * 16] = {};
+  for (int r = 0; r < kPanel; ++r)
+    std::memcpy(rest + 16 * r, walk.base + r * walk.stride + c * F::kBytes,
+                static_cast<size_t>((cols - c) * F::kBytes));
+  Vi w[4], out[kColumns];
+  transpose4(rest, 16, w);
+  F::columns16bytes(w, out);
+  for (int j = 0; c + j < cols; ++j) put(c + j, out[j]);
+}
+
+template <typename F>
+void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s) {
+  const int panels = (rows + kPanel - 1) / kPanel;
+  const int64_t tile_stride = int64_t{panels} * kTokenTile * kPanel;
+  for (int block = 0; block < blocks_of(w.cols); ++block) {
+    const int cols = std::min(kBlock, w.cols - block * kBlock);
+    const int64_t bytes = int64_t{cols} * F::kBytes, offset = int64_t{block} * kBlock * F::kBytes;
+    for (int p = 0; p < panels; ++p) {
+      const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
+      const Walk walk = rows_at(w, first, here, offset, bytes, s);
+      prefetch_ahead(w, first, block, blocks_of(w.cols), bytes);
+      if constexpr (F::kFormat == Format::f8_e4m3) {  // 256 columns are two blocks of scales
+        const float* scales = w.scales + int64_t{first / kScaleBlock} * scale_blocks(w.cols) + block * 2;
+        for (int half = 0; half < cols; half += kScaleBlock)
+          widen_floats<F>({walk.base + half, walk.stride}, std::min(kScaleBlock, cols - half),
+                          scales[half / kScaleBlock], s.wide + half);
+      } else {
+        widen_floats<F>(walk, cols, 1.0f, s.wide);
+      }
+      for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
+        multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), out + p * T * kPanel);
+      });
+    }
+  }
+}
+
+// Sums [tile][panel][token][16] to out[token * stride + row].
+void write_out(const float* sums, int rows, int tokens, float* out, int64_t stride, bool accumulate) {
+  const int panels = (rows + kPanel - 1) / kPanel;
+  for (int t0 = 0; t0 < tokens; t0 += kTokenTile) {
+    const int n = std::min(kTokenTile, tokens - t0);
+    for (int p = 0; p < panels; ++p) {
+      const int here = rows - p * kPanel;
+      for (int t = 0; t < n; ++t, sums += kPanel) {
+        float* to = out + (t0 + t) * stride + p * kPanel;
+        const Vf value = load(sums);
+        store_first(to, accumulate ? add(load_first(to, here), value) : value, here);
+      }
+    }
+  }
+}
+
+using Gemm = void (*)(const Mat&, int, int, const Operand&, float*, Scratch&);
+
+Gemm gemm_of(Format format) {
+  switch (format) {
+    case Format::f32: return gemm_float<UnpackF32>;
+    case Format::f16: return gemm_float<UnpackF16>;
+    case Format::bf16: return gemm_float<UnpackBf16>;
+    case Format::f8_e4m3: return gemm_float<UnpackF8>;
+    case Format::q4_0: return gemm_quantised<UnpackQ4_0>;
+    case Format::q4_1: return gemm_quantised<UnpackQ4_1>;
+    case Format::q5_0: return gemm_quantised<UnpackQ5_0>;
+    case Format::q5_1: return gemm_quantised<UnpackQ5_1>;
+    case Format::q8_0: return gemm_quantised<UnpackQ8_0>;
+    case Format::iq4_nl: return gemm_quantised<UnpackIq4Nl>;
+    case Format::mxfp4: return gemm_quantised<UnpackMxfp4>;
+    case Format::q2_k: return gemm_quantised<UnpackQ2K>;
+    case Format::q3_k: return gemm_quantised<UnpackQ3K>;
+    case Format::q4_k: return gemm_quantised<UnpackQ4K>;
+    case Format::q5_k: return gemm_quantised<UnpackQ5K>;
+    case Format::q6_k: return gemm_quantised<UnpackQ6K>;
+    case Format::iq4_xs: return gemm_quantised<UnpackIq4Xs>;
+  }
+  return nullptr;
+}
+
+void gemm(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add,
+          std::byte* scratch) {
+  static_assert(sizeof(Scratch) <= kGemmScratch);
+  auto& s = *reinterpret_cast<Scratch*>(scratch);
+  float* sums = sums_of(s);
+  const int panels = (rows + kPanel - 1) / kPanel;
+  std::memset(sums, 0, sizeof(float) * static_cast<size_t>(panels * kPanel) * static_cast<size_t>(x.tokens));
+  const Gemm multiply = gemm_of(w.format);
+  if (x.tokens <= kTokenTile) {  // memory sets the pace: one panel after the other, each along its rows
+    for (int p = 0; p < panels; ++p)
+      multiply(w, first_row + p * kPanel, std::min(kPanel, rows - p * kPanel), x,
+               sums + p * x.tokens * kPanel, s);
+  } else {  // the tokens' block stays in L2 while the panels pass over it
+    multiply(w, first_row, rows, x, sums, s);
+  }
+  write_out(sums, rows, x.tokens, out, stride, add);
+}
+
+}  // namespace
+
+void MINKE_FILL(gemm)(Kernels& table) { table.gemm = gemm; }
+
+}  // namespace minke

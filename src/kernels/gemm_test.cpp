@@ -1,0 +1,164 @@
+// Every format, grain and instruction set: right against a plain sum in double, and the same bits everywhere.
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "kernels/operand.h"
+#include "kernels/test_data.h"
+
+namespace minke {
+namespace {
+
+// What the operand of one token holds, as numbers: read back from tiles of one token.
+std::vector<double> held(const Kernels& kernels, Grain grain, const float* x, int cols) {
+  Aligned memory(operand_bytes(grain, 1, cols));
+  kernels.prepare(grain, x, cols, 1, cols, 0, 1, memory.data());
+  std::vector<double> values(static_cast<size_t>(cols));
+  for (int c = 0; c < cols; ++c) {
+    const int block = c / kBlock, k = c % kBlock;
+    if (grain == Grain::f32) {
+      values[static_cast<size_t>(c)] = reinterpret_cast<const FloatTile<1>*>(memory.data())[block].x[k][0];
+      continue;
+    }
+    const auto& tile = reinterpret_cast<const QuantTile<1>*>(memory.data())[block];
+    const double q = tile.q[k / 4][0][k % 4];
+    values[static_cast<size_t>(c)] = grain == Grain::per_32 ? q * tile.scale[k / 32][0]
+                                                            : q * tile.step[k / 32][0] * tile.scale[0][0];
+  }
+  return values;
+}
+
+std::vector<float> multiply(const Kernels& kernels, Grain grain, const Mat& w, const std::vector<float>& x, int tokens,
+                            int group = kPanel * kMaxPanels) {
+  Aligned operand(operand_bytes(grain, tokens, w.cols)), scratch(gemm_scratch_bytes(tokens));
+  for (int t = 0; t < tokens; t += 8)
+    kernels.prepare(grain, x.data(), w.cols, tokens, w.cols, t, std::min(8, tokens - t), operand.data());
+  std::vector<float> out(static_cast<size_t>(tokens) * static_cast<size_t>(w.rows));
+  for (int r = 0; r < w.rows; r += group) {
+    kernels.gemm(w, r, std::min(group, w.rows - r), {operand.data(), grain, tokens, w.cols}, out.data() + r, w.rows,
+                 false, scratch.data());
+  }
+  return out;
+}
+
+class Gemm : public testing::TestWithParam<Format> {
+ protected:
+  Random random_{static_cast<uint64_t>(GetParam()) + 1};
+  int random_cols() {
+    const int block = info(GetParam()).block;
+    return block * static_cast<int>(1 + random_.below(static_cast<uint64_t>(block == 256 ? 4 : block == 32 ? 20 : 600)));
+  }
+};
+
+TEST_P(Gemm, IsTheSumOfProducts) {
+  const Kernels& kernels = kernels_for(Isa::scalar);
+  for (const Grain grain : {grain_for(GetParam()), Grain::f32}) {
+    for (int repeat = 0; repeat < 4; ++repeat) {
+      const int rows = static_cast<int>(1 + random_.below(70)), cols = random_cols();
+      const int tokens = static_cast<int>(1 + random_.below(20));
+      const OwnedMat w = random_mat(random_, GetParam(), rows, cols);
+      const auto x = random_floats(random_, int64_t{tokens} * cols);
+      const auto out = multiply(kernels, grain, w.mat, x, tokens);
+      std::vector<float> row(static_cast<size_t>(cols));
+      for (int r = 0; r < rows; ++r) {
+        dequantize_row(w.mat, r, row.data());
+        for (int t = 0; t < tokens; ++t) {
+          const auto values = held(kernels, grain, x.data() + int64_t{t} * cols, cols);
+          double sum = 0, size = 0;
+          for (size_t c = 0; c < row.size(); ++c) {
+            sum += row[c] * values[c];
+            size += std::abs(row[c] * values[c]);
+          }
+          // Minima are subtracted from sums of codes, which may be larger than the values.
+          ASSERT_NEAR(out[static_cast<size_t>(t * rows + r)], sum, 4e-6 * size + 1e-5)
+              << name(GetParam()) << ' ' << rows << 'x' << cols << " token " << t << " row " << r;
+        }
+      }
+    }
+  }
+}
+
+TEST_P(Gemm, EveryInstructionSetGivesTheSameBits) {
+  for (const Grain grain : {grain_for(GetParam()), Grain::f32}) {
+    for (int repeat = 0; repeat < 8; ++repeat) {
+      const int rows = static_cast<int>(1 + random_.below(100)), cols = random_cols();
+      const int tokens = static_cast<int>(1 + random_.below(30));
+      const OwnedMat w = random_mat(random_, GetParam(), rows, cols);
+      const auto x = random_floats(random_, int64_t{tokens} * cols);
+      const auto expected = multiply(kernels_for(Isa::scalar), grain, w.mat, x, tokens);
+      for (const Isa isa : supported_isas())
+        ASSERT_EQ(multiply(kernels_for(isa), grain, w.mat, x, tokens), expected)
+            << name(GetParam()) << ' ' << name(isa) << ' ' << rows << 'x' << cols << " tokens " << tokens;
+    }
+  }
+}
+
+TEST_P(Gemm, ATokensResultDoesNotDependOnItsNeighbours) {
+  const Kernels& kernels = kernels_for(supported_isas().back());
+  for (const Grain grain : {grain_for(GetParam()), Grain::f32}) {
+    const int rows = 83, cols = random_cols(), tokens = 37;
+    const OwnedMat w = random_mat(random_, GetParam(), rows, cols);
+    const auto x = random_floats(random_, int64_t{tokens} * cols);
+    const auto together = multiply(kernels, grain, w.mat, x, tokens);
+    EXPECT_EQ(multiply(kernels, grain, w.mat, x, tokens, 16), together);
+    for (const int t : {0, 7, 8, 36}) {
+      const std::vector<float> one(x.begin() + t * cols, x.begin() + (t + 1) * cols);
+      const auto alone = multiply(kernels, grain, w.mat, one, 1);
+      for (int r = 0; r < rows; ++r)
+        ASSERT_EQ(alone[static_cast<size_t>(r)], together[static_cast<size_t>(t * rows + r)]) << name(GetParam());
+    }
+  }
+}
+
+TEST_P(Gemm, AddsToWhatIsThere) {
+  const Kernels& kernels = kernels_for(supported_isas().back());
+  const Grain grain = grain_for(GetParam());
+  const int rows = 20, cols = random_cols();
+  const OwnedMat w = random_mat(random_, GetParam(), rows, cols);
+  const auto x = random_floats(random_, cols);
+  const auto plain = multiply(kernels, grain, w.mat, x, 1);
+  Aligned operand(operand_bytes(grain, 1, cols)), scratch(gemm_scratch_bytes(1));
+  kernels.prepare(grain, x.data(), cols, 1, cols, 0, 1, operand.data());
+  std::vector<float> out(rows, 2.0f);
+  kernels.gemm(w.mat, 0, rows, {operand.data(), grain, 1, cols}, out.data(), rows, true, scratch.data());
+  for (size_t r = 0; r < rows; ++r) EXPECT_EQ(out[r], 2.0f + plain[r]);
+}
+
+std::vector<Format> every_format() {
+  std::vector<Format> formats;
+  for (const FormatInfo& f : all_formats()) formats.push_back(f.format);
+  return formats;
+}
+
+INSTANTIATE_TEST_SUITE_P(Formats, Gemm, testing::ValuesIn(every_format()),
+                         [](const auto& test) { return std::string(name(test.param)); });
+
+TEST(Prepare, RoundsToHalfAStep) {
+  Random random(5);
+  const Kernels& kernels = kernels_for(Isa::scalar);
+  const int cols = 1024;
+  auto x = random_floats(random, cols);
+  for (int i = 0; i < cols; i += 97) x[static_cast<size_t>(i)] *= 30;  // outliers
+  for (const Grain grain : {Grain::per_32, Grain::per_256}) {
+    const auto values = held(kernels, grain, x.data(), cols);
+    for (int i = 0; i < cols; i += 32) {
+      float peak = 0, top = 0;
+      for (int j = 0; j < 32; ++j) peak = std::max(peak, std::abs(x[static_cast<size_t>(i + j)]));
+      for (int j = i / 256 * 256; j < i / 256 * 256 + 256; ++j) top = std::max(top, std::abs(x[static_cast<size_t>(j)]));
+      const float step = grain == Grain::per_32 ? peak / 127 : std::ceil(8 * peak / top * 0.999999f) / 8 * top / 127;
+      for (int j = i; j < i + 32; ++j)
+        ASSERT_LE(std::abs(values[static_cast<size_t>(j)] - x[static_cast<size_t>(j)]), 0.5001f * step) << j;
+    }
+  }
+}
+
+TEST(Prepare, ZerosStayZero) {
+  const Kernels& kernels = kernels_for(supported_isas().back());
+  const std::vector<float> x(512, 0.0f);
+  for (const Grain grain : {Grain::f32, Grain::per_32, Grain::per_256})
+    for (const double v : held(kernels, grain, x.data(), 512)) EXPECT_EQ(v, 0.0);
+}
+
+}  // namespace
+}  // namespace minke

@@ -1,0 +1,49 @@
+#include "kernels/kernels.h"
+
+#include <vector>
+
+#include "base/error.h"
+#include "kernels/operand.h"
+#include "kernels/tables.h"
+
+namespace minke {
+namespace {
+
+// MINKE_ISA_LIST is the build's: X(scalar) X(avx2) ...
+std::vector<Kernels> make_tables() {
+  std::vector<Kernels> tables;
+#define X(isa_name)                   \
+  {                                   \
+    Kernels table{};                  \
+    table.isa = Isa::isa_name;        \
+    fill_operand_##isa_name(table);   \
+    fill_gemm_##isa_name(table);      \
+    fill_vector_##isa_name(table);    \
+    fill_attention_##isa_name(table); \
+    tables.push_back(table);          \
+  }
+  MINKE_ISA_LIST
+#undef X
+  return tables;
+}
+
+}  // namespace
+
+Grain grain_for(Format weights) {
+  const int block = info(weights).block;
+  return block == 1 ? Grain::f32 : block == 32 ? Grain::per_32 : Grain::per_256;
+}
+
+int64_t operand_bytes(Grain grain, int tokens, int cols) {
+  return token_bytes(grain) * tokens * blocks_of(cols);
+}
+
+const Kernels& kernels_for(Isa isa) {
+  static const std::vector<Kernels> tables = make_tables();
+  MINKE_CHECK(supported(isa), "{} is not supported here", name(isa));
+  for (const Kernels& table : tables)
+    if (table.isa == isa) return table;
+  MINKE_CHECK(false, "no kernels were built for {}", name(isa));
+}
+
+}  // namespace minke

@@ -1,0 +1,84 @@
+#pragma once
+// The inner loops, one table per instruction set. No threads, no allocation: callers split the work and lend
+// the memory. Every table gives the same bits for the same input (simd.h says why).
+
+#include <cstddef>
+#include <cstdint>
+
+#include "base/cpu.h"
+#include "kernels/attention.h"
+#include "quant/mat.h"
+
+namespace minke {
+
+// How finely activations are rounded before they meet weights of some format.
+enum class Grain : uint8_t {
+  f32,      // not at all
+  per_32,   // int8 under one f32 scale per 32 values
+  per_256,  // int8 under one f32 scale per 256 values times 1/8 .. 8/8 per 32: sums stay integers over 256
+};
+
+// What a product with this format takes by default.
+Grain grain_for(Format weights);
+
+// Activations as products read them: `tokens` rows of `cols` values, in blocks of 256 columns, each block in
+// tiles of tokens.
+struct Operand {
+  const std::byte* data = nullptr;
+  Grain grain = Grain::f32;
+  int tokens = 0, cols = 0;
+};
+
+constexpr int kPanel = 16;     // rows of a matrix that are multiplied together
+constexpr int kMaxPanels = 4;  // panels one call of gemm takes at most
+
+int64_t operand_bytes(Grain grain, int tokens, int cols);
+
+constexpr int64_t kGemmScratch = 48 << 10;
+// 64-byte aligned memory that gemm needs, per thread.
+constexpr int64_t gemm_scratch_bytes(int tokens) {
+  return kGemmScratch + int64_t{tokens} * kPanel * kMaxPanels * static_cast<int64_t>(sizeof(float));
+}
+
+struct Kernels {
+  Isa isa;
+
+  // Rows x[first .. first + count) of [tokens][cols] (stride floats apart) into their place in an operand's
+  // memory. first is a multiple of 8 or 0; count a multiple of 8 or up to the last token. Calls on different
+  // rows may run at once.
+  void (*prepare)(Grain grain, const float* x, int64_t stride, int tokens, int cols, int first, int count,
+                  std::byte* out);
+
+  // out[t * stride + r - first_row] (+)= W[r] . x[t] for rows [first_row, first_row + rows), all tokens. rows
+  // <= kPanel * kMaxPanels. x.cols == w.cols. One order of sums per output, whatever the tokens, rows and
+  // threads around it.
+  void (*gemm)(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add,
+               std::byte* scratch);
+
+  // y = x / sqrt(mean(x^2) + eps) * w; w may be null (all ones). y may be x.
+  void (*rmsnorm)(const float* x, const float* w, float eps, int n, float* y);
+  // y = (x - mean) / sqrt(var + eps) * w + b, population variance. y may be x.
+  void (*layernorm)(const float* x, const float* w, const float* b, float eps, int n, float* y);
+  // Turns n / 2 pairs in place by the angles of cos, sin [n / 2]: pairs (2i, 2i + 1), or (i, i + n / 2) where
+  // `half`.
+  void (*rope)(float* x, const float* cos, const float* sin, int n, bool half);
+  void (*silu_mul)(const float* gate, const float* up, int n,
+                   float* y);                    // y = silu(gate) * up; y may be gate or up
+  void (*softmax)(float* x, int n);              // in place
+  void (*add)(float* y, const float* x, int n);  // y += x
+  void (*scale_add)(float* y, const float* x, float scale, int n);  // y += scale * x
+  void (*scale)(float* x, float scale, int n);                      // x *= scale
+  float (*dot)(const float* a, const float* b, int n);
+
+  void (*attend)(const AttendSpan& span, std::byte* scratch);
+  // scores[s - first] += sum over heads of w[h] * relu(q[h] . key s) for keys [first, last), first a multiple
+  // of 16; q [heads][keys.width], heads at most kMaxQueries.
+  void (*index_scores)(const float* q, const float* w, int heads, const KeyRows& keys, int first, int last,
+                       float* scores, std::byte* scratch);
+  void (*to_bf16)(const float* x, int n, uint16_t* out);  // to nearest even; x finite
+};
+
+// The table of an instruction set; it must be supported here.
+const Kernels& kernels_for(Isa isa);
+
+}  // namespace minke

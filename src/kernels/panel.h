@@ -1,0 +1,48 @@
+#pragma once
+// Sixteen rows of a matrix, 256 columns, unpacked from whatever format to codes and scales with one row per
+// lane.
+
+#include <cstdint>
+
+#include "kernels/operand.h"
+#include "kernels/simd.h"
+
+namespace minke {
+namespace {
+
+// value = scale * (code - offset) - min, codes unsigned. Which members are set depends on the format's
+// traits.
+struct alignas(64) Panel {
+  uint8_t codes[kBlock / 4][kPanel][4];
+  // Integer scales of the 256-column formats: value = d * (scale * (code - offset)) - dmin * min.
+  int32_t scale[16][kPanel];
+  int16_t min[8][kPanel][2];  // of two neighbouring sub-blocks
+  float d[kPanel], dmin[kPanel];
+  // f32 scales of the 32-column formats: value = fscale * (code - offset) + fmin.
+  float fscale[8][kPanel], fmin[8][kPanel];
+};
+
+MINKE_INLINE Vi code_word(const Panel& p, int k) {
+  return load(reinterpret_cast<const int32_t*>(p.codes[k]));
+}
+MINKE_INLINE void set_codes(Panel& p, int k, Vi word) { store(reinterpret_cast<int32_t*>(p.codes[k]), word); }
+MINKE_INLINE Vi bytes_of(uint8_t b) { return set1(static_cast<int32_t>(b * 0x01010101u)); }
+MINKE_INLINE Vi nibbles(Vi word) { return bit_and(word, bytes_of(15)); }
+
+// Byte i of each lane, unsigned.
+template <int i>
+MINKE_INLINE Vi byte_of(Vi word) {
+  if constexpr (i == 0) return bit_and(word, set1(255));
+  if constexpr (i == 3) return shr<24>(word);
+  return bit_and(shr<8 * i>(word), set1(255));
+}
+
+// The 16-bit element at base of each of 16 rows.
+MINKE_INLINE Vi column_u16(const std::byte* base, int64_t stride) {
+  alignas(64) uint16_t column[kPanel];
+  for (int r = 0; r < kPanel; ++r) std::memcpy(&column[r], base + r * stride, 2);
+  return load_u16(column);
+}
+
+}  // namespace
+}  // namespace minke

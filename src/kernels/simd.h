@@ -1,0 +1,51 @@
+#pragma once
+// The vocabulary the kernels are written in, chosen by what the source is compiled for. A word is 16 lanes on
+// every instruction set: 16 f32 (Vf) or 16 i32 (Vi). Sums and products therefore run in one order everywhere,
+// fused multiply-add is always fused, and every instruction set gives the same bits.
+//
+//   kTokenTile             how many tokens a register tile holds; a matter of speed only
+//   set1 zero_f zero_i     load store; load_first, store_first touch the first n lanes only (n may be <= 0),
+//   the rest read as 0 add sub mul div fma    fma(a, b, c) = a * b + c, rounded once max min the second
+//   operand where either is NaN shl<n> shr<n> sar<n>   by n bits: left, right with zeros, right with the sign
+//   to_float to_int        exact or to nearest even; as_float, as_int keep the bits
+//   broadcast4(p)          four bytes into every lane
+//   dot8(acc, u, s)        lane += sum over 4 bytes of unsigned u times signed s;  dot7: the same, every u at
+//   most 127 dot16(acc, a, b)       lane += sum over 2 signed 16-bit parts of a * b lookup16(n, table) each
+//   byte 0..15 to table[byte] load_f16 load_bf16 load_u16 load_i8 load_u8, store_i8 store_u16   16 short
+//   elements widened to lanes, lanes cut short half_to_float(bits)    low 16 bits of each lane as f16
+//   transpose4(base, stride, out)   lane r of out[j] = dword j of the 16 bytes at base + r * stride, r < 16
+//   sum largest            of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
+
+#if defined(MINKE_ISA_avx512) || defined(MINKE_ISA_avx512_vnni)
+#include "kernels/simd/avx512.h"
+#elif defined(MINKE_ISA_avx2)
+#include "kernels/simd/avx2.h"
+#elif defined(MINKE_ISA_neon)
+#include "kernels/simd/neon.h"
+#else
+#include "kernels/simd/scalar.h"
+#endif
+
+#define MINKE_INLINE inline __attribute__((always_inline))
+
+namespace minke {
+namespace {
+
+template <int i>
+struct Index {
+  static constexpr int value = i;
+  constexpr operator int() const { return i; }
+};
+
+// f(Index<0>) ... f(Index<n - 1>), unrolled before anything else happens: arrays indexed by it become
+// registers.
+template <int n, int i = 0, typename F>
+MINKE_INLINE void unroll(const F& f) {
+  if constexpr (i < n) {
+    f(Index<i>{});
+    unroll<n, i + 1>(f);
+  }
+}
+
+}  // namespace
+}  // namespace minke

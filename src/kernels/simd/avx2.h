@@ -1,0 +1,192 @@
+#pragma once
+// The vocabulary over AVX2, FMA and F16C: each word is two halves. simd.h says what each word means.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <immintrin.h>
+
+namespace minke {
+namespace {
+
+constexpr int kTokenTile = 2;
+
+struct Vf {
+  __m256 a, b;
+};
+struct Vi {
+  __m256i a, b;
+};
+
+inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
+inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
+// All bits set in the lanes below n.
+inline __m256i first(int n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+
+inline Vf zero_f() { return {_mm256_setzero_ps(), _mm256_setzero_ps()}; }
+inline Vi zero_i() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline Vf set1(float x) { return {_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+inline Vi set1(int32_t x) { return {_mm256_set1_epi32(x), _mm256_set1_epi32(x)}; }
+inline Vf load(const float* p) { return {_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+inline Vi load(const int32_t* p) { return {load256(p), load256(p + 8)}; }
+inline Vf load_first(const float* p, int n) {
+  return {_mm256_maskload_ps(p, first(n)), _mm256_maskload_ps(p + 8, first(n - 8))};
+}
+inline void store(float* p, Vf x) {
+  _mm256_storeu_ps(p, x.a);
+  _mm256_storeu_ps(p + 8, x.b);
+}
+inline void store(int32_t* p, Vi x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 8), x.b);
+}
+inline void store_first(float* p, Vf x, int n) {
+  _mm256_maskstore_ps(p, first(n), x.a);
+  _mm256_maskstore_ps(p + 8, first(n - 8), x.b);
+}
+
+inline Vf add(Vf x, Vf y) { return {_mm256_add_ps(x.a, y.a), _mm256_add_ps(x.b, y.b)}; }
+inline Vf sub(Vf x, Vf y) { return {_mm256_sub_ps(x.a, y.a), _mm256_sub_ps(x.b, y.b)}; }
+inline Vf mul(Vf x, Vf y) { return {_mm256_mul_ps(x.a, y.a), _mm256_mul_ps(x.b, y.b)}; }
+inline Vf div(Vf x, Vf y) { return {_mm256_div_ps(x.a, y.a), _mm256_div_ps(x.b, y.b)}; }
+inline Vf fma(Vf x, Vf y, Vf z) { return {_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+inline Vf max(Vf x, Vf y) { return {_mm256_max_ps(x.a, y.a), _mm256_max_ps(x.b, y.b)}; }
+inline Vf min(Vf x, Vf y) { return {_mm256_min_ps(x.a, y.a), _mm256_min_ps(x.b, y.b)}; }
+inline Vf abs(Vf x) {
+  const __m256 sign = _mm256_set1_ps(-0.0f);
+  return {_mm256_andnot_ps(sign, x.a), _mm256_andnot_ps(sign, x.b)};
+}
+
+inline Vi add(Vi x, Vi y) { return {_mm256_add_epi32(x.a, y.a), _mm256_add_epi32(x.b, y.b)}; }
+inline Vi sub(Vi x, Vi y) { return {_mm256_sub_epi32(x.a, y.a), _mm256_sub_epi32(x.b, y.b)}; }
+inline Vi mul(Vi x, Vi y) { return {_mm256_mullo_epi32(x.a, y.a), _mm256_mullo_epi32(x.b, y.b)}; }
+inline Vi bit_and(Vi x, Vi y) { return {_mm256_and_si256(x.a, y.a), _mm256_and_si256(x.b, y.b)}; }
+inline Vi bit_or(Vi x, Vi y) { return {_mm256_or_si256(x.a, y.a), _mm256_or_si256(x.b, y.b)}; }
+inline Vi bit_xor(Vi x, Vi y) { return {_mm256_xor_si256(x.a, y.a), _mm256_xor_si256(x.b, y.b)}; }
+template <int n>
+inline Vi shl(Vi x) {
+  return {_mm256_slli_epi32(x.a, n), _mm256_slli_epi32(x.b, n)};
+}
+template <int n>
+inline Vi shr(Vi x) {
+  return {_mm256_srli_epi32(x.a, n), _mm256_srli_epi32(x.b, n)};
+}
+template <int n>
+inline Vi sar(Vi x) {
+  return {_mm256_srai_epi32(x.a, n), _mm256_srai_epi32(x.b, n)};
+}
+
+inline Vf to_float(Vi x) { return {_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+inline Vi to_int(Vf x) { return {_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b)}; }
+inline Vi as_int(Vf x) { return {_mm256_castps_si256(x.a), _mm256_castps_si256(x.b)}; }
+inline Vf as_float(Vi x) { return {_mm256_castsi256_ps(x.a), _mm256_castsi256_ps(x.b)}; }
+
+inline Vi broadcast4(const void* p) {
+  int32_t x;
+  std::memcpy(&x, p, 4);
+  const __m256i v = _mm256_set1_epi32(x);
+  return {v, v};
+}
+
+inline __m256i dot8(__m256i acc, __m256i u, __m256i s) {
+  const __m256i low = _mm256_set1_epi16(0xff);
+  const __m256i even =
+      _mm256_madd_epi16(_mm256_and_si256(u, low), _mm256_srai_epi16(_mm256_slli_epi16(s, 8), 8));
+  const __m256i odd = _mm256_madd_epi16(_mm256_srli_epi16(u, 8), _mm256_srai_epi16(s, 8));
+  return _mm256_add_epi32(acc, _mm256_add_epi32(even, odd));
+}
+inline Vi dot8(Vi acc, Vi u, Vi s) { return {dot8(acc.a, u.a, s.a), dot8(acc.b, u.b, s.b)}; }
+
+inline __m256i dot7(__m256i acc, __m256i u, __m256i s) {  // 2 * 127 * 128 fits 16 bits
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(_mm256_maddubs_epi16(u, s), _mm256_set1_epi16(1)));
+}
+inline Vi dot7(Vi acc, Vi u, Vi s) { return {dot7(acc.a, u.a, s.a), dot7(acc.b, u.b, s.b)}; }
+
+inline Vi dot16(Vi acc, Vi x, Vi y) {
+  return {_mm256_add_epi32(acc.a, _mm256_madd_epi16(x.a, y.a)),
+          _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
+}
+
+inline Vi lookup16(Vi nibbles, const int8_t* table) {
+  const __m256i t = _mm256_broadcastsi128_si256(load128(table));
+  return {_mm256_shuffle_epi8(t, nibbles.a), _mm256_shuffle_epi8(t, nibbles.b)};
+}
+
+inline Vf load_f16(const void* p) {
+  const auto* h = static_cast<const uint16_t*>(p);
+  return {_mm256_cvtph_ps(load128(h)), _mm256_cvtph_ps(load128(h + 8))};
+}
+inline Vi load_u16(const void* p) {
+  const auto* h = static_cast<const uint16_t*>(p);
+  return {_mm256_cvtepu16_epi32(load128(h)), _mm256_cvtepu16_epi32(load128(h + 8))};
+}
+inline Vf load_bf16(const void* p) { return as_float(shl<16>(load_u16(p))); }
+inline Vi load_i8(const void* p) {
+  const __m128i x = load128(p);
+  return {_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_unpackhi_epi64(x, x))};
+}
+inline Vi load_u8(const void* p) {
+  const __m128i x = load128(p);
+  return {_mm256_cvtepu8_epi32(x), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(x, x))};
+}
+// The low halves of 16 lanes, in order; lanes must fit 16 bits unsigned.
+inline __m256i narrow16(Vi x) {
+  const __m256i low = _mm256_set1_epi32(0xffff);
+  const __m256i mixed = _mm256_packus_epi32(_mm256_and_si256(x.a, low), _mm256_and_si256(x.b, low));
+  return _mm256_permute4x64_epi64(mixed, 0xd8);
+}
+inline void store_u16(uint16_t* p, Vi x) { _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), narrow16(x)); }
+inline void store_i8(int8_t* p, Vi x) {
+  const __m256i words = _mm256_and_si256(narrow16(x), _mm256_set1_epi16(0xff));
+  const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+}
+inline Vf half_to_float(Vi bits) {
+  const __m256i words = narrow16(bits);
+  return {_mm256_cvtph_ps(_mm256_castsi256_si128(words)),
+          _mm256_cvtph_ps(_mm256_extracti128_si256(words, 1))};
+}
+
+inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
+  const auto half = [&](int r0, __m256i o[4]) {
+    const auto pair = [&](int r) {  // rows r and r + 4
+      return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(base + (r0 + r) * stride)),
+                                     load128(base + (r0 + r + 4) * stride), 1);
+    };
+    const __m256i a = pair(0), b = pair(1), c = pair(2), d = pair(3);
+    const __m256i ab0 = _mm256_unpacklo_epi32(a, b), ab1 = _mm256_unpackhi_epi32(a, b);
+    const __m256i cd0 = _mm256_unpacklo_epi32(c, d), cd1 = _mm256_unpackhi_epi32(c, d);
+    o[0] = _mm256_unpacklo_epi64(ab0, cd0);
+    o[1] = _mm256_unpackhi_epi64(ab0, cd0);
+    o[2] = _mm256_unpacklo_epi64(ab1, cd1);
+    o[3] = _mm256_unpackhi_epi64(ab1, cd1);
+  };
+  __m256i low[4], high[4];
+  half(0, low);
+  half(8, high);
+  for (int i = 0; i < 4; ++i) out[i] = {low[i], high[i]};
+}
+
+inline float sum(Vf x) {
+  const __m256 h = _mm256_add_ps(x.a, x.b);
+  const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  const __m128 p = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ss(p, _mm_movehdup_ps(p)));
+}
+inline float largest(Vf x) {
+  const __m256 h = _mm256_max_ps(x.a, x.b);
+  const __m128 q = _mm_max_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  const __m128 p = _mm_max_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_max_ss(p, _mm_movehdup_ps(p)));
+}
+inline int32_t sum(Vi x) {
+  const __m256i h = _mm256_add_epi32(x.a, x.b);
+  const __m128i q = _mm_add_epi32(_mm256_castsi256_si128(h), _mm256_extracti128_si256(h, 1));
+  const __m128i p = _mm_add_epi32(q, _mm_unpackhi_epi64(q, q));
+  return _mm_cvtsi128_si32(_mm_add_epi32(p, _mm_shuffle_epi32(p, 1)));
+}
+
+}  // namespace
+}  // namespace minke

@@ -1,0 +1,162 @@
+#pragma once
+// The vocabulary over AVX-512 F/BW/DQ/VL, with VNNI where it is compiled for. simd.h says what each word
+// means.
+
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <immintrin.h>
+
+namespace minke {
+namespace {
+
+constexpr int kTokenTile = 8;
+
+struct Vf {
+  __m512 v;
+};
+struct Vi {
+  __m512i v;
+};
+
+inline __mmask16 first(int n) {
+  return static_cast<__mmask16>(n >= 16 ? 0xffff : n <= 0 ? 0 : (1u << n) - 1);
+}
+
+inline Vf zero_f() { return {_mm512_setzero_ps()}; }
+inline Vi zero_i() { return {_mm512_setzero_si512()}; }
+inline Vf set1(float x) { return {_mm512_set1_ps(x)}; }
+inline Vi set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
+inline Vf load(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline Vi load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline Vf load_first(const float* p, int n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
+inline void store(float* p, Vf a) { _mm512_storeu_ps(p, a.v); }
+inline void store(int32_t* p, Vi a) { _mm512_storeu_si512(p, a.v); }
+inline void store_first(float* p, Vf a, int n) { _mm512_mask_storeu_ps(p, first(n), a.v); }
+
+inline Vf add(Vf a, Vf b) { return {_mm512_add_ps(a.v, b.v)}; }
+inline Vf sub(Vf a, Vf b) { return {_mm512_sub_ps(a.v, b.v)}; }
+inline Vf mul(Vf a, Vf b) { return {_mm512_mul_ps(a.v, b.v)}; }
+inline Vf div(Vf a, Vf b) { return {_mm512_div_ps(a.v, b.v)}; }
+inline Vf fma(Vf a, Vf b, Vf c) { return {_mm512_fmadd_ps(a.v, b.v, c.v)}; }
+inline Vf max(Vf a, Vf b) { return {_mm512_max_ps(a.v, b.v)}; }
+inline Vf min(Vf a, Vf b) { return {_mm512_min_ps(a.v, b.v)}; }
+inline Vf abs(Vf a) { return {_mm512_abs_ps(a.v)}; }
+
+inline Vi add(Vi a, Vi b) { return {_mm512_add_epi32(a.v, b.v)}; }
+inline Vi sub(Vi a, Vi b) { return {_mm512_sub_epi32(a.v, b.v)}; }
+inline Vi mul(Vi a, Vi b) { return {_mm512_mullo_epi32(a.v, b.v)}; }
+inline Vi bit_and(Vi a, Vi b) { return {_mm512_and_si512(a.v, b.v)}; }
+inline Vi bit_or(Vi a, Vi b) { return {_mm512_or_si512(a.v, b.v)}; }
+inline Vi bit_xor(Vi a, Vi b) { return {_mm512_xor_si512(a.v, b.v)}; }
+template <int n>
+inline Vi shl(Vi a) {
+  return {_mm512_slli_epi32(a.v, n)};
+}
+template <int n>
+inline Vi shr(Vi a) {
+  return {_mm512_srli_epi32(a.v, n)};
+}
+template <int n>
+inline Vi sar(Vi a) {
+  return {_mm512_srai_epi32(a.v, n)};
+}
+
+inline Vf to_float(Vi a) { return {_mm512_cvtepi32_ps(a.v)}; }
+inline Vi to_int(Vf a) { return {_mm512_cvtps_epi32(a.v)}; }
+inline Vi as_int(Vf a) { return {_mm512_castps_si512(a.v)}; }
+inline Vf as_float(Vi a) { return {_mm512_castsi512_ps(a.v)}; }
+
+inline Vi broadcast4(const void* p) {
+  int32_t x;
+  std::memcpy(&x, p, 4);
+  return set1(x);
+}
+
+inline Vi dot8(Vi acc, Vi u, Vi s) {
+#if defined(__AVX512VNNI__)
+  return {_mm512_dpbusd_epi32(acc.v, u.v, s.v)};
+#else
+  const __m512i low = _mm512_set1_epi16(0xff);
+  const __m512i even =
+      _mm512_madd_epi16(_mm512_and_si512(u.v, low), _mm512_srai_epi16(_mm512_slli_epi16(s.v, 8), 8));
+  const __m512i odd = _mm512_madd_epi16(_mm512_srli_epi16(u.v, 8), _mm512_srai_epi16(s.v, 8));
+  return {_mm512_add_epi32(acc.v, _mm512_add_epi32(even, odd))};
+#endif
+}
+
+inline Vi dot7(Vi acc, Vi u, Vi s) {
+#if defined(__AVX512VNNI__)
+  return dot8(acc, u, s);
+#else  // 2 * 127 * 128 fits 16 bits
+  return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(_mm512_maddubs_epi16(u.v, s.v), _mm512_set1_epi16(1)))};
+#endif
+}
+
+inline Vi dot16(Vi acc, Vi a, Vi b) {
+#if defined(__AVX512VNNI__)
+  return {_mm512_dpwssd_epi32(acc.v, a.v, b.v)};
+#else
+  return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(a.v, b.v))};
+#endif
+}
+
+inline Vi lookup16(Vi nibbles, const int8_t* table) {
+  const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
+  return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), nibbles.v)};
+}
+
+inline Vf load_f16(const void* p) {
+  return {_mm512_cvtph_ps(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
+}
+inline Vf load_bf16(const void* p) {
+  const __m256i x = _mm256_loadu_si256(static_cast<const __m256i*>(p));
+  return {_mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(x), 16))};
+}
+inline Vi load_u16(const void* p) {
+  return {_mm512_cvtepu16_epi32(_mm256_loadu_si256(static_cast<const __m256i*>(p)))};
+}
+inline Vi load_i8(const void* p) {
+  return {_mm512_cvtepi8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+}
+inline Vi load_u8(const void* p) {
+  return {_mm512_cvtepu8_epi32(_mm_loadu_si128(static_cast<const __m128i*>(p)))};
+}
+inline void store_i8(int8_t* p, Vi a) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
+}
+inline void store_u16(uint16_t* p, Vi a) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
+}
+inline Vf half_to_float(Vi bits) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits.v))}; }
+
+inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
+  const auto quad = [&](int r) {
+    const auto row = [&](int i) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + i * stride));
+    };
+    __m512i z = _mm512_castsi128_si512(row(r));
+    z = _mm512_inserti32x4(z, row(r + 4), 1);
+    z = _mm512_inserti32x4(z, row(r + 8), 2);
+    return _mm512_inserti32x4(z, row(r + 12), 3);
+  };
+  const __m512i a = quad(0), b = quad(1), c = quad(2), d = quad(3);
+  const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
+  const __m512i cd0 = _mm512_unpacklo_epi32(c, d), cd1 = _mm512_unpackhi_epi32(c, d);
+  out[0].v = _mm512_unpacklo_epi64(ab0, cd0);
+  out[1].v = _mm512_unpackhi_epi64(ab0, cd0);
+  out[2].v = _mm512_unpacklo_epi64(ab1, cd1);
+  out[3].v = _mm512_unpackhi_epi64(ab1, cd1);
+}
+
+inline float sum(Vf a) {
+  const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
+  const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));
+  const __m128 p = _mm_add_ps(q, _mm_movehl_ps(q, q));
+  return _mm_cvtss_f32(_mm_add_ss(p, _mm_movehdup_ps(p)));
+}
+inline float largest(Vf a) { return _mm512_reduce_max_ps(a.v); }
+inline int32_t sum(Vi a) { return _mm512_reduce_add_epi32(a.v); }
+
+}  // namespace
+}  // namespace minke

@@ -1,0 +1,40 @@
+#pragma once
+// The pages of the cache.
+
+#include <cstdint>
+#include <vector>
+
+#include "base/memory.h"
+#include "kv/layout.h"
+
+namespace minke {
+
+// Storage is layer-major: layer l keeps row i of page p at base(l) + (p * 64 + i) * row(l).bytes. One thread
+// owns it.
+class KvPool {
+ public:
+  KvPool(KvLayout layout, int pages);
+
+  const KvRow& row(int layer) const { return layout_[static_cast<size_t>(layer)]; }
+  std::byte* base(int layer) const { return bases_[static_cast<size_t>(layer)]; }
+  std::byte* row_at(int layer, const KvView& view, int token) const;
+
+  int pages() const { return pages_; }
+  int free_pages() const { return static_cast<int>(free_.size()); }
+
+  // Gives the view pages enough for `tokens` tokens; false, and nothing changed, where too few are free. New
+  // pages are zeros.
+  bool reserve(KvView& view, int tokens);
+  // Forgets what follows the first `tokens` tokens, and gives back the pages that held nothing else.
+  void truncate(KvView& view, int tokens);
+
+ private:
+  KvLayout layout_;
+  int pages_;
+  Memory memory_;
+  std::vector<std::byte*> bases_;
+  std::vector<int32_t> free_;  // the next to give out is the last
+  std::vector<bool> used_before_;
+};
+
+}  // namespace minke

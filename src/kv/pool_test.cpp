@@ -1,0 +1,64 @@
+#include "kv/pool.h"
+
+#include <cstring>
+
+#include <gtest/gtest.h>
+
+namespace minke {
+namespace {
+
+KvLayout two_layers() {
+  KvRow row;
+  row.key = {KvFormat::bf16, 24, 0};
+  row.value = {KvFormat::bf16, 24, 0};
+  KvRow mla;
+  mla.latent = {KvFormat::f32, 17, 0};
+  mla.rope = {KvFormat::bf16, 7, 0};
+  mla.index = {KvFormat::f32, 3, 0};
+  return {lay_out(row), lay_out(mla)};
+}
+
+TEST(KvLayout, PartsFollowEachOther) {
+  const KvLayout layout = two_layers();
+  EXPECT_EQ(layout[0].value.offset, 48);
+  EXPECT_EQ(layout[0].bytes, 128);
+  EXPECT_EQ(layout[1].rope.offset, 68);
+  EXPECT_EQ(layout[1].index.offset, 84);  // 82 rounded up to a multiple of 4
+  EXPECT_EQ(layout[1].bytes, 128);
+  EXPECT_EQ(page_bytes(layout), 2 * 128 * 64);
+}
+
+TEST(KvPool, GivesOutAllPagesAndNoMore) {
+  KvPool pool(two_layers(), 3);
+  KvView a, b;
+  EXPECT_TRUE(pool.reserve(a, 65));
+  EXPECT_EQ(a.pages.size(), 2u);
+  EXPECT_FALSE(pool.reserve(b, 65));
+  EXPECT_TRUE(b.pages.empty());
+  EXPECT_TRUE(pool.reserve(b, 64));
+  EXPECT_EQ(pool.free_pages(), 0);
+  a.length = 65;
+  pool.truncate(a, 64);
+  EXPECT_EQ(pool.free_pages(), 1);
+  pool.truncate(a, 0);
+  EXPECT_EQ(pool.free_pages(), 2);
+}
+
+TEST(KvPool, RowsDoNotOverlapAndReusedPagesAreZero) {
+  KvPool pool(two_layers(), 2);
+  KvView view;
+  ASSERT_TRUE(pool.reserve(view, 128));
+  for (int layer = 0; layer < 2; ++layer)
+    for (int t = 0; t < 128; ++t) std::memset(pool.row_at(layer, view, t), layer * 128 + t + 1, 128);
+  for (int layer = 0; layer < 2; ++layer)
+    for (int t = 0; t < 128; ++t)
+      for (int i = 0; i < 128; ++i)
+        ASSERT_EQ(pool.row_at(layer, view, t)[i], static_cast<std::byte>(layer * 128 + t + 1));
+  view.length = 128;
+  pool.truncate(view, 0);
+  ASSERT_TRUE(pool.reserve(view, 128));
+  for (int t = 0; t < 128; ++t) EXPECT_EQ(pool.row_at(1, view, t)[5], std::byte{0});
+}
+
+}  // namespace
+}  // namespace minke

@@ -1,0 +1,264 @@
+#include "ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "base/error.h"
+
+namespace minke {
+namespace {
+
+constexpr float kNone = -std::numeric_limits<float>::infinity();
+
+// Some tokens of a run with some heads of one kv head: at most kMaxQueries query rows.
+struct Task {
+  const Run* run;
+  int token, tokens;  // within the run
+  int head, heads;
+  int kv_head;
+};
+
+// How one run is cut into tasks.
+struct Cut {
+  int tokens, heads, token_steps, head_steps, kv_heads;
+
+  Cut(const AttentionShape& s, int count) {
+    const int group = s.heads / s.kv_heads;
+    heads = std::min(group, kMaxQueries);
+    tokens = std::min(count, kMaxQueries / heads);
+    token_steps = (count + tokens - 1) / tokens;
+    head_steps = (group + heads - 1) / heads;
+    kv_heads = s.kv_heads;
+  }
+  int tasks() const { return token_steps * head_steps * kv_heads; }
+  Task task(const AttentionShape& s, const Run& run, int i) const {
+    const int group = s.heads / s.kv_heads, t = i / (head_steps * kv_heads), h = i / kv_heads % head_steps;
+    const int kv_head = i % kv_heads;
+    return {&run,
+            t * tokens,
+            std::min(tokens, run.count - t * tokens),
+            kv_head * group + h * heads,
+            std::min(heads, group - h * heads),
+            kv_head};
+  }
+};
+
+// Results of some spans of a task, put together in the order of the spans.
+struct Partial {
+  float* peak;  // [kMaxQueries]
+  float* mass;  // [kMaxQueries]
+  float* out;   // [kMaxQueries][width]
+};
+
+Partial partial_at(float* memory, int width, int64_t unit) {
+  float* p = memory + unit * kMaxQueries * (width + 2);
+  return {p, p + kMaxQueries, p + 2 * kMaxQueries};
+}
+
+void merge(const Kernels& kernels, int queries, int width, const Partial& next, Partial& sum) {
+  for (int i = 0; i < queries; ++i) {
+    if (next.peak[i] == kNone) continue;
+    float *to = sum.out + i * width, *from = next.out + i * width;
+    const float now = std::max(sum.peak[i], next.peak[i]);
+    const float keep = sum.peak[i] == kNone ? 0.0f : std::exp(sum.peak[i] - now),
+                take = std::exp(next.peak[i] - now);
+    if (keep == 0.0f)
+      std::fill_n(to, width, 0.0f);
+    else if (keep != 1.0f)
+      kernels.scale(to, keep, width);
+    kernels.scale_add(to, from, take, width);
+    sum.mass[i] = sum.mass[i] * keep + next.mass[i] * take;
+    sum.peak[i] = now;
+  }
+}
+
+struct Pass {
+  const Context& ctx;
+  const Workspace& work;
+  const AttentionShape& shape;
+  KeyRows keys, values;  // of kv head 0, pages not set
+  const float* q;
+  float* out;
+
+  KeyRows at(const KeyRows& rows, int kv_head, const int32_t* pages) const {
+    KeyRows r = rows;
+    r.pages = pages;
+    r.offset += int64_t{kv_head} * r.width * kv_bytes(r.format);
+    return r;
+  }
+
+  // One span of a task into a partial; scratch is the kernel's.
+  void span(const Task& task, int first, int last, const Partial& to, std::byte* scratch) const {
+    const float* rows[kMaxQueries];
+    int from[kMaxQueries], until[kMaxQueries];
+    for (int t = 0, i = 0; t < task.tokens; ++t) {
+      const int position = task.run->position + task.token + t;
+      const int64_t row = task.run->row + task.token + t;
+      for (int h = 0; h < task.heads; ++h, ++i) {
+        rows[i] = q + (row * shape.heads + task.head + h) * shape.query_width;
+        from[i] = shape.chunk > 0 ? position / shape.chunk * shape.chunk : 0;
+        until[i] = position + 1;
+      }
+    }
+    const int32_t* pages = task.run->kv->pages.data();
+    ctx.kernels.attend({rows, task.tokens * task.heads, from, until, at(keys, task.kv_head, pages),
+                        at(values, task.kv_head, pages), first, last, to.out, to.peak, to.mass},
+                       scratch);
+  }
+
+  void finish(const Task& task, const Partial& sum) const {
+    for (int t = 0, i = 0; t < task.tokens; ++t) {
+      const int64_t row = task.run->row + task.token + t;
+      for (int h = 0; h < task.heads; ++h, ++i) {
+        float* to = out + (row * shape.heads + task.head + h) * shape.value_width;
+        std::memcpy(to, sum.out + i * shape.value_width,
+                    static_cast<size_t>(shape.value_width) * sizeof(float));
+        ctx.kernels.scale(to, 1.0f / sum.mass[i], shape.value_width);
+      }
+    }
+  }
+
+  int end_of(const Task& task) const { return task.run->position + task.token + task.tokens; }
+
+  // A whole task on one thread, span after span.
+  void whole(const Task& task, int thread) const {
+    std::byte* scratch = work.scratch_of(thread);
+    const int width = shape.value_width, queries = task.tokens * task.heads;
+    auto* partials =
+        reinterpret_cast<float*>(scratch + attend_scratch_bytes(std::max(shape.query_width, width)));
+    Partial sum = partial_at(partials, width, 0), next = partial_at(partials, width, 1);
+    const int end = end_of(task);
+    for (int first = 0; first < end; first += kSpan) {
+      const int last = std::min(end, first + kSpan);
+      span(task, first, last, first == 0 ? sum : next, scratch);
+      if (first > 0) merge(ctx.kernels, queries, width, next, sum);
+    }
+    finish(task, sum);
+  }
+};
+
+Pass make_pass(const Context& ctx, const Workspace& work, const KvPool& pool, int layer,
+               const AttentionShape& s, const float* q, float* out) {
+  const auto rows = [&](const KvPart& part, int width) {
+    return KeyRows{pool.base(layer), nullptr, pool.row(layer).bytes, part.offset, part.format, width};
+  };
+  return {ctx, work, s, rows(s.keys, s.query_width), rows(s.values, s.value_width), q, out};
+}
+
+// One token each, few tasks, long contexts: the spans themselves are shared out, and merged in order
+// afterwards.
+void split_spans(const Pass& pass, std::span<const Run> runs, int64_t units) {
+  struct Unit {
+    Task task;
+    int span, of;
+  };
+  const auto unit_at = [&](int64_t i) {
+    for (const Run& run : runs) {
+      const Cut cut(pass.shape, run.count);
+      const int spans = (run.position + run.count + kSpan - 1) / kSpan;
+      if (i < int64_t{cut.tasks()} * spans)
+        return Unit{cut.task(pass.shape, run, static_cast<int>(i / spans)), static_cast<int>(i % spans),
+                    spans};
+      i -= int64_t{cut.tasks()} * spans;
+    }
+    MINKE_CHECK(false, "unit {}", i);
+  };
+  const int width = pass.shape.value_width;
+  pass.ctx.pool.for_each(units, 1, [&](int64_t i, int64_t, int thread) {
+    const Unit u = unit_at(i);
+    const int first = u.span * kSpan, last = std::min(pass.end_of(u.task), first + kSpan);
+    pass.span(u.task, first, last, partial_at(pass.work.partials, width, i), pass.work.scratch_of(thread));
+  });
+  pass.ctx.pool.for_each(units, 1, [&](int64_t i, int64_t, int) {
+    const Unit u = unit_at(i);
+    if (u.span != 0) return;
+    Partial sum = partial_at(pass.work.partials, width, i);
+    for (int s = 1; s < u.of; ++s)
+      merge(pass.ctx.kernels, u.task.tokens * u.task.heads, width,
+            partial_at(pass.work.partials, width, i + s), sum);
+    pass.finish(u.task, sum);
+  });
+}
+
+}  // namespace
+
+void attention(const Context& ctx, const Workspace& work, const KvPool& pool, int layer,
+               const AttentionShape& shape, std::span<const Run> runs, const float* q, float* out) {
+  const Pass pass = make_pass(ctx, work, pool, layer, shape, q, out);
+  int64_t tasks = 0, units = 0;
+  for (const Run& run : runs) {
+    const int64_t n = Cut(shape, run.count).tasks();
+    tasks += n;
+    units += n * ((run.position + run.count + kSpan - 1) / kSpan);
+  }
+  if (units > tasks && tasks < 4 * ctx.pool.size() && units <= work.partial_units)
+    return split_spans(pass, runs, units);
+  ctx.pool.for_each(tasks, 1, [&](int64_t i, int64_t, int thread) {
+    for (const Run& run : runs) {
+      const Cut cut(shape, run.count);
+      if (i < cut.tasks()) return pass.whole(cut.task(shape, run, static_cast<int>(i)), thread);
+      i -= cut.tasks();
+    }
+  });
+}
+
+void sparse_attention(const Context& ctx, const Workspace& work, const KvPool& pool, int layer,
+                      const AttentionShape& shape, std::span<const Run> runs, const Selection& selection,
+                      const float* q, float* out) {
+  MINKE_CHECK(shape.kv_heads == 1);
+  const Pass pass = make_pass(ctx, work, pool, layer, shape, q, out);
+  const Cut one(shape, 1);
+  int64_t rows = 0;
+  for (const Run& run : runs) rows += run.count;
+  const int width = shape.value_width;
+  const int64_t attend_bytes = attend_scratch_bytes(std::max(shape.query_width, width));
+
+  ctx.pool.for_each(rows * one.tasks(), 1, [&](int64_t i, int64_t, int thread) {
+    int64_t r = i / one.tasks();
+    const Run* run = runs.data();
+    for (; r >= run->count; ++run) r -= run->count;
+    Task task = one.task(shape, *run, static_cast<int>(i % one.tasks()));
+    task.token = static_cast<int>(r);
+    const int64_t row = run->row + r;
+    const int count = selection.counts[row];
+    if (count < 0) return pass.whole(task, thread);
+
+    std::byte* scratch = work.scratch_of(thread);
+    auto* partials = reinterpret_cast<float*>(scratch + attend_bytes);
+    Partial sum = partial_at(partials, width, 0), next = partial_at(partials, width, 1);
+    const int64_t bytes = pool.row(layer).bytes;
+    std::byte* gathered =
+        scratch + attend_bytes + 2 * kMaxQueries * (width + 2) * static_cast<int64_t>(sizeof(float));
+    const int32_t* chosen = selection.chosen + row * selection.most;
+    for (int s = 0; s < count; ++s)
+      std::memcpy(gathered + s * bytes, pool.row_at(layer, *run->kv, chosen[s]), static_cast<size_t>(bytes));
+    const int padded = (count + 15) / 16 * 16;
+    std::memset(gathered + count * bytes, 0, static_cast<size_t>((padded - count) * bytes));
+
+    const float* query_rows[kMaxQueries];
+    int from[kMaxQueries] = {}, until[kMaxQueries];
+    for (int h = 0; h < task.heads; ++h) {
+      query_rows[h] = q + (row * shape.heads + task.head + h) * shape.query_width;
+      until[h] = count;
+    }
+    KeyRows keys = pass.keys, values = pass.values;
+    keys.base = values.base = gathered;
+    for (int first = 0; first < count; first += kSpan) {
+      const Partial& to = first == 0 ? sum : next;
+      ctx.kernels.attend({query_rows, task.heads, from, until, keys, values, first,
+                          std::min(count, first + kSpan), to.out, to.peak, to.mass},
+                         scratch);
+      if (first > 0) merge(ctx.kernels, task.heads, width, next, sum);
+    }
+    pass.finish(task, sum);
+  });
+}
+
+int64_t attention_scratch_bytes(int query_width, int value_width, int gathered, int64_t row_bytes) {
+  const int64_t partials = 2 * int64_t{kMaxQueries} * (value_width + 2) * static_cast<int64_t>(sizeof(float));
+  return attend_scratch_bytes(std::max(query_width, value_width)) + partials + (gathered + 16) * row_bytes;
+}
+
+}  // namespace minke

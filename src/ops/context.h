@@ -1,0 +1,17 @@
+#pragma once
+// What every operation is given beside its operands.
+
+#include "base/thread_pool.h"
+#include "comm/comm.h"
+#include "kernels/kernels.h"
+
+namespace minke {
+
+struct Context {
+  ThreadPool& pool;
+  const Kernels& kernels;
+  Comm comm;
+  bool round_activations = true;  // to int8 before they meet integer weights; false: f32 throughout
+};
+
+}  // namespace minke

@@ -1,0 +1,49 @@
+#pragma once
+// Mixture of experts: tokens sorted by expert, each expert a gated MLP over its tokens (MODEL.md 2.8).
+
+#include <span>
+#include <vector>
+
+#include "ops/context.h"
+#include "ops/linear.h"
+#include "ops/workspace.h"
+
+namespace minke {
+
+// One expert's matrices.
+struct Expert {
+  Mat gate, up;  // [inter][dim]
+  Mat down;      // [dim][inter]
+};
+
+// Where experts come from. Those that lie in mapped files are there at once; others may have to be brought.
+class ExpertSource {
+ public:
+  virtual ~ExpertSource() = default;
+  virtual void want(int layer, std::span<const int32_t> experts) = 0;  // these will be asked for
+  virtual const Expert& get(int layer, int expert) = 0;                // valid until done
+  virtual void done(int layer) = 0;
+};
+
+// Memory a call needs, for at most slots = tokens * active rows.
+struct ExpertSpace {
+  float* rows;      // [slots][dim]: inputs by expert, then outputs
+  float* gate;      // [slots][inter]
+  float* up;        // [slots][inter]
+  int32_t* order;   // [slots]: slot of each (token, choice)
+  int32_t* starts;  // [experts + 1]: first slot of each expert
+};
+
+struct ExpertBatch {
+  int layer, experts, active, dim, inter;
+  Rows x;                    // [tokens][dim]
+  const int32_t* ids;        // [tokens][active]
+  const float* weights;      // [tokens][active]
+  bool scale_input = false;  // the weight multiplies the expert's input and not its output (Llama 4)
+};
+
+// out[t] += sum over the chosen of weight * expert(x[t]), in the order of ids; out row t at out + t * dim.
+void run_experts(const Context& ctx, const Workspace& work, ExpertSource& source, const ExpertBatch& batch,
+                 const ExpertSpace& space, float* out);
+
+}  // namespace minke

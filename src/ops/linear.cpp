@@ -1,0 +1,103 @@
+#include "ops/linear.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace minke {
+namespace {
+
+constexpr int kTokenGroup = 8;  // rows prepared by one thread at a time; a multiple of every register tile
+
+// Rows of W a thread multiplies between two claims: many where there is much to do, so that few claims are
+// made.
+int rows_per_claim(int64_t rows, int threads) {
+  const int64_t panels = rows / kPanel / (int64_t{threads} * 8);
+  return kPanel * static_cast<int>(std::clamp<int64_t>(panels, 1, kMaxPanels));
+}
+
+void add_bias(const Kernels& kernels, const Product& p, int first, int count, int rows) {
+  for (int r = 0; r < rows; ++r) kernels.add(p.out + r * p.stride + first, p.bias + first, count);
+}
+
+// The products that take one grain. Returns what was done to `x` at once: prepare, then all panels of all
+// matrices.
+void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products,
+               Grain grain) {
+  MINKE_CHECK(operand_bytes(grain, x.count, x.cols) <= work.operands_bytes, "{} rows of {}", x.count, x.cols);
+  const Operand operand{work.operands, grain, x.count, x.cols};
+  const auto prepare = [&](int64_t begin, int64_t end, int) {
+    ctx.kernels.prepare(grain, x.data, x.stride, x.count, x.cols, static_cast<int>(begin),
+                        static_cast<int>(end - begin), work.operands);
+  };
+  ctx.pool.for_each(x.count, kTokenGroup, prepare);
+
+  int64_t total = 0;
+  for (const Product& p : products)
+    if (grain_of(ctx, *p.w, p.exact) == grain) total += p.w->rows;
+  const int step = rows_per_claim(total, ctx.pool.size());
+  int64_t claims = 0;
+  for (const Product& p : products)
+    if (grain_of(ctx, *p.w, p.exact) == grain) claims += (p.w->rows + step - 1) / step;
+
+  ctx.pool.for_each(claims, 1, [&](int64_t claim, int64_t, int thread) {
+    for (const Product& p : products) {
+      if (grain_of(ctx, *p.w, p.exact) != grain) continue;
+      const int64_t here = (p.w->rows + step - 1) / step;
+      if (claim >= here) {
+        claim -= here;
+        continue;
+      }
+      const int first = static_cast<int>(claim) * step, count = std::min(step, p.w->rows - first);
+      ctx.kernels.gemm(*p.w, first, count, operand, p.out + first, p.stride, p.add, work.scratch_of(thread));
+      if (p.bias) add_bias(ctx.kernels, p, first, count, x.count);
+      return;
+    }
+  });
+}
+
+}  // namespace
+
+Grain grain_of(const Context& ctx, const Mat& w, bool exact) {
+  return ctx.round_activations && !exact ? grain_for(w.format) : Grain::f32;
+}
+
+void linear(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products) {
+  if (x.count == 0) return;
+  for (const Product& p : products)
+    MINKE_CHECK(p.w->cols == x.cols, "W has {} columns, x {}", p.w->cols, x.cols);
+  for (const Grain grain : {Grain::f32, Grain::per_32, Grain::per_256}) {
+    const auto takes = [&](const Product& p) { return grain_of(ctx, *p.w, p.exact) == grain; };
+    if (std::any_of(products.begin(), products.end(), takes)) linear_at(ctx, work, x, products, grain);
+  }
+}
+
+void head_linear(const Context& ctx, const Workspace& work, int rows, const HeadProduct& p) {
+  if (rows == 0) return;
+  const Grain grain = grain_of(ctx, *p.w);
+  const int cols = p.w->cols;
+  MINKE_CHECK(p.w->rows == p.heads * p.out_cols);
+  ctx.pool.for_each(p.heads, 1, [&](int64_t head, int64_t, int thread) {
+    std::byte* gemm_scratch = work.scratch_of(thread);
+    std::byte* prepared = gemm_scratch + gemm_scratch_bytes(rows);
+    ctx.kernels.prepare(grain, p.x + head * p.x_head, p.x_stride, rows, cols, 0, rows, prepared);
+    const Operand operand{prepared, grain, rows, cols};
+    const int step = kPanel * kMaxPanels, base = static_cast<int>(head) * p.out_cols;
+    for (int r = 0; r < p.out_cols; r += step) {
+      ctx.kernels.gemm(*p.w, base + r, std::min(step, p.out_cols - r), operand, p.out + head * p.out_head + r,
+                       p.out_stride, false, gemm_scratch);
+    }
+  });
+}
+
+int64_t operand_bytes_at_most(int64_t rows, int cols, bool wide) {
+  const int64_t most =
+      std::max(operand_bytes(Grain::per_32, 1, cols), wide ? operand_bytes(Grain::f32, 1, cols) : 0);
+  return rows * most;
+}
+
+int64_t linear_scratch_bytes(int rows, int head_cols, bool wide) {
+  return gemm_scratch_bytes(rows) + (head_cols > 0 ? operand_bytes_at_most(rows, head_cols, wide) : 0);
+}
+
+}  // namespace minke

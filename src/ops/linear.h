@@ -1,0 +1,55 @@
+#pragma once
+// Products with weight matrices: y = W x for every row x of a batch.
+
+#include <span>
+
+#include "ops/context.h"
+#include "ops/workspace.h"
+#include "quant/mat.h"
+
+namespace minke {
+
+// [count][cols] f32, row r at data + r * stride.
+struct Rows {
+  const float* data = nullptr;
+  int64_t stride = 0;
+  int count = 0, cols = 0;
+};
+
+// One product of the rows a call is given.
+struct Product {
+  const Mat* w;  // [out][x.cols]
+  float* out;    // [count][out], row r at out + r * stride
+  int64_t stride;
+  const float* bias = nullptr;  // [out]
+  bool add = false;             // to what out holds
+  bool exact = false;           // activations stay f32 whatever the context says (routers)
+};
+
+// All products of the same rows at once: activations are prepared once, and no thread waits between matrices.
+void linear(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products);
+inline void linear(const Context& ctx, const Workspace& work, const Rows& x, const Product& product) {
+  linear(ctx, work, x, std::span(&product, 1));
+}
+
+// For every head h: out[r][h] = W[h] . x[r][h], where W[h] is rows [h * out_cols, (h + 1) * out_cols) of w,
+// x[r][h] the w.cols numbers at x + r * x_stride + h * x_head, and out[r][h] the out_cols numbers at out + r
+// * out_stride + h * out_head.
+struct HeadProduct {
+  const Mat* w;
+  int heads, out_cols;
+  const float* x;
+  int64_t x_stride, x_head;
+  float* out;
+  int64_t out_stride, out_head;
+};
+void head_linear(const Context& ctx, const Workspace& work, int rows, const HeadProduct& product);
+
+// What an operand of `rows` rows needs at most; wide: f32 operands are possible.
+int64_t operand_bytes_at_most(int64_t rows, int cols, bool wide);
+// What a thread needs for gemm, and for head_linear.
+int64_t linear_scratch_bytes(int rows, int head_cols, bool wide);
+
+Grain grain_of(const Context& ctx, const Mat& w, bool exact = false);
+
+}  // namespace minke
