@@ -56,6 +56,16 @@ constexpr std::pair<const char*, const char*> kLongNames[] = {
     {"unassigned", "cn"},
 };
 
+// Long stretches of one category: looking at one of their code points is enough.
+constexpr CodeRange kUniform[] = {
+    {0x3400, 0x4DBF},     {0x4E00, 0x9FFF},   {0xA016, 0xA48C},   {0xAC00, 0xD7A3},   {0xD800, 0xDFFF},
+    {0xE000, 0xF8FF},     {0x12000, 0x12399}, {0x13000, 0x1342F}, {0x13460, 0x143FF}, {0x14647, 0x167FF},
+    {0x17000, 0x187F7},   {0x18D09, 0x1AFEF}, {0x1B2FC, 0x1BBFF}, {0x1DAB0, 0x1DEFF}, {0x20000, 0x2A6DF},
+    {0x2A700, 0x2B739},   {0x2B820, 0x2CEA1}, {0x2CEB0, 0x2EBE0}, {0x2EBE1, 0x2F7FF}, {0x2FA1E, 0x2FFFF},
+    {0x30000, 0x3134A},   {0x31350, 0x323AF}, {0x323B0, 0xE0000}, {0xE01F0, 0xEFFFF}, {0xF0000, 0xFFFFD},
+    {0x100000, 0x10FFFD},
+};
+
 // utf8proc knows no scripts; these are Scripts.txt of Unicode 15, unassigned code points inside a block
 // included where they cannot be anything else.
 CodePoints han() {
@@ -134,16 +144,12 @@ UnicodeSets::UnicodeSets() {
     else
       ranges.push_back({first, last});
   };
-  for (char32_t plane = 0; plane <= 16; ++plane) {
-    const char32_t first = plane << 16, last = first | 0xFFFF;
-    if (plane >= 4 && plane <= 13) {  // not one character in them, and 655,360 calls saved
-      add(UTF8PROC_CATEGORY_CN, first, last);
-    } else if (plane >= 15) {
-      add(UTF8PROC_CATEGORY_CO, first, last - 2);
-      add(UTF8PROC_CATEGORY_CN, last - 1, last);
-    } else {
-      for (char32_t c = first; c <= last; ++c) add(utf8proc_category(static_cast<utf8proc_int32_t>(c)), c, c);
-    }
+  auto uniform = std::begin(kUniform);
+  for (char32_t c = 0; c <= kLastCodePoint; ++c) {
+    const int category = utf8proc_category(static_cast<utf8proc_int32_t>(c));
+    const char32_t first = c;
+    if (uniform != std::end(kUniform) && c == uniform->first) c = uniform++->last;
+    add(category, first, c);
   }
   // Everything with case is a letter, but for the Roman numerals, the circled letters and the iota below.
   for (const int category : {UTF8PROC_CATEGORY_LU, UTF8PROC_CATEGORY_LL, UTF8PROC_CATEGORY_LT,

@@ -38,7 +38,7 @@ class CodePoints {
   std::vector<CodeRange> ranges_;
 };
 
-// Unicode's sets, gathered from utf8proc in about a millisecond: made where patterns are compiled, and
+// Unicode's sets, gathered from utf8proc in less than a millisecond: made where patterns are compiled, and
 // dropped.
 class UnicodeSets {
  public:
