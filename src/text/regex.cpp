@@ -17,7 +17,8 @@ using Op = RegexInst::Op;
 // Steps per byte after which failures are remembered; real patterns take about ten. Each instruction then
 // fails at most once at each byte, give or take what lookaheads and atomic groups do again and again: so many
 // times as much, and the search is given up.
-constexpr int64_t kFastSteps = 64, kCarefulStepsPerInst = 8, kSpareSteps = 4096;
+constexpr int64_t kFastSteps = 64, kSpareSteps = 4096;
+constexpr int64_t kCarefulStepsPerInst = 8, kSpareCarefulSteps = int64_t{1} << 22;
 constexpr uint64_t kMaxRememberedBits = uint64_t{1} << 31;  // 256 MiB
 
 }  // namespace
@@ -53,8 +54,8 @@ void RegexSearch::be_careful() {
   }
   careful_ = true;
   scratch_.failed.assign((rows * columns + 63) / 64, 0);
-  budget_ =
-      static_cast<int64_t>(columns * program_.careful.insts.size()) * kCarefulStepsPerInst + kSpareSteps;
+  budget_ = static_cast<int64_t>(columns * program_.careful.insts.size()) * kCarefulStepsPerInst +
+            kSpareCarefulSteps;
 }
 
 uint64_t RegexSearch::candidates(const char* at) const {
