@@ -1,10 +1,10 @@
-# minke_room(NAME [USES room...] [LIBRARIES lib...])
+# minke_room(NAME [USES room...] [LIBRARIES lib...] [TEST_LIBRARIES lib...])
 #
 # A room is a folder src/NAME: its sources become the static library minke_NAME, its *_test.cpp the program NAME_test.
 # Sources are found, not listed: a new weight format or command is one new file. A room without sources is left out,
 # and so are the rooms that need it.
 function(minke_room name)
-  cmake_parse_arguments(ROOM "" "" "USES;LIBRARIES" ${ARGN})
+  cmake_parse_arguments(ROOM "" "" "USES;LIBRARIES;TEST_LIBRARIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp ${CMAKE_SOURCE_DIR}/src/${name}/*/*.cpp)
   set(tests ${sources})
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
@@ -20,8 +20,10 @@ function(minke_room name)
   target_link_libraries(minke_${name} PUBLIC ${ROOM_LIBRARIES})
   if(tests AND NOT MINKE_FUZZ)
     add_executable(${name}_test ${tests})
-    target_link_libraries(${name}_test PRIVATE minke_${name} rapidcheck gtest gtest_main)
-    target_compile_definitions(${name}_test PRIVATE MINKE_TESTS_DIR="${CMAKE_SOURCE_DIR}/tests")
+    target_link_libraries(${name}_test PRIVATE minke_${name} ${ROOM_TEST_LIBRARIES} rapidcheck gtest gtest_main)
+    # The cache holds what tools/fetch_*.sh fetched; tests that need it skip where it is not there.
+    target_compile_definitions(${name}_test PRIVATE
+      MINKE_TESTS_DIR="${CMAKE_SOURCE_DIR}/tests" MINKE_CACHE_DIR="${CMAKE_SOURCE_DIR}/build/cache")
     add_test(NAME ${name} COMMAND ${name}_test)
   endif()
 endfunction()

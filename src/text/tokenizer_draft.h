@@ -1,0 +1,57 @@
+#pragma once
+// What a file says about its tokenizer, before it is checked as a whole: tokenizer.json and GGUF both end up
+// here.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "text/added_tokens.h"
+#include "text/bpe.h"
+#include "text/normalizer.h"
+#include "text/pre_tokenizer.h"
+#include "text/tokenizer.h"
+
+namespace minke {
+
+// Views point into the file's text, which must outlive the draft.
+struct TokenizerDraft {
+  std::vector<std::string_view> tokens;  // [id] as the file writes them
+  std::vector<TokenKind> kinds;          // [id]
+  std::vector<AddedToken> added;         // those of kind added or special
+  std::vector<MergeRule> merges;
+  BpeOptions bpe;
+  std::vector<NormalizerStep> normalizer;
+  std::vector<SplitRule> rules;
+  std::string pre_name;
+  std::optional<Token> bos, eos;
+  bool add_bos = false;
+  std::vector<Token> ends;  // beside eos
+  std::optional<FimTokens> fim;
+  std::map<std::string, std::string, std::less<>> templates;
+};
+
+struct Tokenizer::Impl {
+  explicit Impl(TokenizerDraft draft);  // throws Error naming the token or merge at fault
+
+  const Vocabulary& vocabulary() const { return bpe.vocabulary(); }
+  std::vector<Token> encode(std::string_view text, const std::vector<TextRun>& runs, bool skip_special) const;
+  size_t checked(Token token) const;  // throws where it is out of range
+
+  Bpe bpe;
+  Normalizer normalizer;
+  PreTokenizer pre;
+  AddedTokenFinder before, after;  // normalisation
+  std::string pre_name;
+  std::optional<Token> bos, eos;
+  bool add_bos;
+  std::vector<Token> ends;
+  std::optional<FimTokens> fim;
+  std::map<std::string, std::string, std::less<>> templates;
+  std::string no_template;
+};
+
+}  // namespace minke

@@ -1,0 +1,140 @@
+// The tokenizers of tests/golden against their reference ids.
+
+#include <map>
+#include <memory>
+#include <vector>
+#include <zlib.h>
+
+#include <gtest/gtest.h>
+
+#include "base/file.h"
+#include "base/json.h"
+#include "text/tokenizer.h"
+
+namespace minke {
+namespace {
+
+const fs::path kGolden = fs::path(MINKE_TESTS_DIR) / "golden";
+
+// A file that may be gzip-compressed.
+std::string read_any(const fs::path& path) {
+  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), &gzclose_r);
+  std::string text;
+  char buffer[1 << 16];
+  for (int n = 1; file && n > 0; text.append(buffer, static_cast<size_t>(n)))
+    if ((n = gzread(file.get(), buffer, sizeof buffer)) < 0)
+      throw std::runtime_error("bad gzip file " + path.string());
+  return text;
+}
+
+// Null where Llama 3's was not fetched.
+const Tokenizer* golden_tokenizer(const std::string& name) {
+  static std::map<std::string, std::unique_ptr<Tokenizer>> loaded;
+  auto& tokenizer = loaded[name];
+  if (tokenizer) return tokenizer.get();
+  const fs::path folder =
+      name == "llama3" ? fs::path(MINKE_CACHE_DIR) / "llama3" : kGolden / "tokenizer" / name;
+  fs::path file = folder / "tokenizer.json";
+  if (!fs::exists(file)) file += ".gz";
+  if (!fs::exists(file)) return nullptr;
+  const fs::path config = folder / "tokenizer_config.json";
+  tokenizer = std::make_unique<Tokenizer>(
+      Tokenizer::from_json(read_any(file), file.string(), fs::exists(config) ? read_any(config) : ""));
+  return tokenizer.get();
+}
+
+std::vector<Token> tokens_of(const Json& json) {
+  std::vector<Token> tokens;
+  for (const Json& id : json.as_array()) tokens.push_back(static_cast<Token>(id.as_int()));
+  return tokens;
+}
+
+std::vector<Json> read_lines(const fs::path& path) {
+  const std::string text = read_file(path);
+  std::vector<Json> lines;
+  for (size_t at = 0, end; at < text.size(); at = end + 1) {
+    end = text.find('\n', at);
+    lines.push_back(parse_json(std::string_view(text).substr(at, end - at)));
+  }
+  return lines;
+}
+
+class Golden : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    tokenizer_ = golden_tokenizer(GetParam());
+    if (!tokenizer_)
+      GTEST_SKIP() << "no tokenizer for " << GetParam() << ": run tools/fetch_llama3_tokenizer.sh";
+  }
+  const Tokenizer* tokenizer_ = nullptr;
+};
+
+INSTANTIATE_TEST_SUITE_P(Tokenizers, Golden, testing::Values("deepseek_v3", "qwen2", "llama3", "smollm"),
+                         [](const auto& p) { return std::string(p.param); });
+
+TEST_P(Golden, EncodesAndDecodesAsTheReference) {
+  int cases = 0, with_added = 0;
+  for (const Json& c : read_lines(kGolden / "tokenizer" / GetParam() / "cases.jsonl")) {
+    const std::string& text = c.at("text").as_string();
+    const std::vector<Token> ids = tokens_of(c.at("ids"));
+    EXPECT_EQ(tokenizer_->encode(text), ids) << text;
+    EXPECT_EQ(tokenizer_->decode(ids), c.at("decoded").as_string()) << text;
+    ++cases;
+    if (const Json* as_text = c.find("ids_special_as_text")) {
+      EXPECT_EQ(tokenizer_->encode(text, Added::special_as_text), tokens_of(*as_text)) << text;
+      EXPECT_EQ(tokenizer_->encode(text, Added::none), tokens_of(c.at("ids_no_added"))) << text;
+      ++with_added;
+    }
+  }
+  EXPECT_EQ(cases, 300);
+  EXPECT_GT(with_added, 10);
+}
+
+TEST_P(Golden, StreamsWhatDecodeGives) {
+  for (const Json& c : read_lines(kGolden / "tokenizer" / GetParam() / "cases.jsonl")) {
+    Detokenizer detokenizer(*tokenizer_);
+    std::string text;
+    for (const Token token : tokens_of(c.at("ids"))) {
+      const std::string more = detokenizer.push(token);
+      EXPECT_NO_THROW(tokenizer_->encode(more)) << "half a character in " << c.at("text").as_string();
+      text += more;
+    }
+    EXPECT_EQ(text + detokenizer.finish(), c.at("decoded").as_string());
+  }
+}
+
+class GivenText : public testing::TestWithParam<std::pair<const char*, const char*>> {};
+
+INSTANTIATE_TEST_SUITE_P(Templates, GivenText,
+                         testing::Values(std::pair("deepseek_v3", "deepseek_v3"),
+                                         std::pair("deepseek_v3.1", "deepseek_v3"),
+                                         std::pair("deepseek_v3.2", "deepseek_v3"),
+                                         std::pair("qwen2.5_coder", "qwen2"), std::pair("qwen3", "qwen2"),
+                                         std::pair("smollm2", "smollm"), std::pair("llama3", "llama3")),
+                         [](const auto& p) {
+                           std::string name = p.param.first;
+                           for (char& c : name)
+                             if (c == '.') c = '_';
+                           return name;
+                         });
+
+TEST_P(GivenText, SpeaksInNoAddedTokens) {
+  const Tokenizer* tokenizer = golden_tokenizer(GetParam().second);
+  if (!tokenizer) GTEST_SKIP() << "run tools/fetch_llama3_tokenizer.sh";
+  const Json file = parse_json(read_file(kGolden / "chat" / GetParam().first / "cases.json"));
+  int cases = 0;
+  for (const Json& c : file.at("cases").as_array()) {
+    const Json* json = c.find("pieces");
+    if (!json) continue;
+    Pieces pieces;
+    for (const Json& piece : json->as_array())
+      pieces.push_back({piece.as_array()[0].as_string() == "given", piece.as_array()[1].as_string()});
+    EXPECT_EQ(tokenizer->encode(pieces), tokens_of(c.at("ids"))) << c.at("name").as_string();
+    EXPECT_EQ(plain(pieces), c.at("rendered").as_string());
+    ++cases;
+  }
+  EXPECT_EQ(cases, 6);
+}
+
+}  // namespace
+}  // namespace minke
