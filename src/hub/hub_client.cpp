@@ -115,7 +115,7 @@ Hub::Hub(HubOptions options) : options_(std::move(options)), client_(options_.ht
 bool Hub::is_canceled() const { return options_.canceled && options_.canceled(); }
 
 HttpRequest Hub::request(const std::string& method, const std::string& url) const {
-  if (options_.offline) throw Error("the hub is not asked: offline mode is set", url);
+  if (options_.offline) throw Error("the hub is not asked: offline mode is set", url, "unset HF_HUB_OFFLINE");
   HttpRequest request{.method = method, .url = url};
   // A page of a listing may lie with another host; the token stays with the endpoint.
   if (!options_.token.empty() && parse_url(url).origin() == parse_url(options_.endpoint).origin())

@@ -51,7 +51,6 @@ class HubStandIn {
     HubOptions options{.endpoint = hub.url(), .cache = cache};
     options.retry_delay = std::chrono::milliseconds(1);
     options.max_retry_delay = std::chrono::milliseconds(2000);
-    options.timeouts.idle = std::chrono::milliseconds(300);
     return options;
   }
 

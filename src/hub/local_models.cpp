@@ -9,6 +9,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "formats/gguf.h"
 #include "hub/cache.h"
 #include "hub/file_choice.h"
 #include "hub/model_name.h"
@@ -78,16 +79,32 @@ std::string quant_in_config(const Json& config) {
   return {};
 }
 
-void describe(LocalModel& model) {
-  if (model.safetensors) {
-    const auto config = read_json(model.path / "config.json");
-    if (!config) return;
-    model.quant = quant_in_config(*config);
-    const Json* names = config->find("architectures");
-    if (names && names->is_array() && !names->as_array().empty() && names->as_array()[0].is_string())
-      model.architecture = printable(names->as_array()[0].as_string(), 80);
-    return;
+// The format most of the weights' bytes are in: where the name does not tell the quantisation.
+std::string main_format(const Gguf& file) {
+  std::map<Format, uint64_t> bytes;
+  for (const TensorView& tensor : file.tensors())
+    if (tensor.dtype == DType::weights) bytes[tensor.format] += tensor.bytes.size();
+  const auto most = std::max_element(bytes.begin(), bytes.end(),
+                                     [](const auto& x, const auto& y) { return x.second < y.second; });
+  return most == bytes.end() ? "" : name(most->first);
+}
+
+void describe_gguf(LocalModel& model) {
+  try {
+    const Gguf file = Gguf::open(model.path);
+    model.architecture = printable(file.string("general.architecture").value_or(""), 80);
+    if (model.quant.empty()) model.quant = main_format(file);
+  } catch (const Error&) {  // damaged or incomplete: it is listed all the same, and says so when it is run
   }
+}
+
+void describe_safetensors(LocalModel& model) {
+  const auto config = read_json(model.path / "config.json");
+  if (!config) return;
+  model.quant = quant_in_config(*config);
+  const Json* names = config->find("architectures");
+  if (names && names->is_array() && !names->as_array().empty() && names->as_array()[0].is_string())
+    model.architecture = printable(names->as_array()[0].as_string(), 80);
 }
 
 uint64_t total_size(const std::vector<fs::path>& files) {
@@ -323,7 +340,7 @@ std::vector<LocalModel> list_models(const ModelPlaces& places) {
     for (LocalModel& model : models_of(repo)) models.push_back(std::move(model));
   list_own(places.models, models);
   for (LocalModel& model : models) {
-    describe(model);
+    model.safetensors ? describe_safetensors(model) : describe_gguf(model);
     model.bytes = total_size(model.files);
   }
   return models;

@@ -70,8 +70,7 @@ TEST_F(LocalModels, ListsWhatIsInTheCacheAndInTheOwnFolder) {
   EXPECT_EQ(models[2].architecture, "XForCausalLM");
   EXPECT_EQ(models[3].quant, "Q5_0");
   EXPECT_EQ(models[4].quant, "BF16");
-  for (const LocalModel& m : models)
-    EXPECT_EQ(m.complete ? resolved(m.name) : m.path, m.path) << m.name;
+  for (const LocalModel& m : models) EXPECT_EQ(m.complete ? resolved(m.name) : m.path, m.path) << m.name;
 }
 
 TEST_F(LocalModels, NothingThereIsAnEmptyList) { EXPECT_TRUE(list_models(places_).empty()); }

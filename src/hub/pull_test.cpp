@@ -189,6 +189,7 @@ TEST_F(Pull, ASlowDripIsATimeout) {
   };
   HubOptions options = hub_.options(cache_);
   options.retries = 0;
+  options.timeouts.idle = std::chrono::milliseconds(300);
   const std::string error = error_of([&] { pull(options, parse_model_name("org/name")); });
   EXPECT_NE(error.find("no further data within"), std::string::npos) << error;
 }
@@ -223,13 +224,14 @@ TEST_F(Pull, SmallFilesAreVerifiedToo) {
 
 TEST_F(Pull, AnswersThatContradictThemselvesAreRefused) {
   const std::string content = hub_.files["m-Q4_K_M.gguf"];
-  const std::string cases[] = {http_response(206, {{"Content-Range", "bytes 0-700000/700001"}}, content + "x"),
-                               http_response(206, {{"Content-Range", "bytes 5-700004/700005"}}, content),
-                               http_response(206, {}, content),
-                               http_response(200, {}, content + "x"),
-                               http_response(200, {}, content.substr(1)),
-                               "HTTP/1.1 200 OK\r\nContent-Length: 999999999999999\r\n\r\n" + content,
-                               "HTTP/1.1 200 OK\r\n\r\n" + content + "more"};
+  const std::string cases[] = {
+      http_response(206, {{"Content-Range", "bytes 0-700000/700001"}}, content + "x"),
+      http_response(206, {{"Content-Range", "bytes 5-700004/700005"}}, content),
+      http_response(206, {}, content),
+      http_response(200, {}, content + "x"),
+      http_response(200, {}, content.substr(1)),
+      "HTTP/1.1 200 OK\r\nContent-Length: 999999999999999\r\n\r\n" + content,
+      "HTTP/1.1 200 OK\r\n\r\n" + content + "more"};
   for (const std::string& answer : cases) {
     fs::remove_all(cache_);
     hub_.at_cdn = [&](const Request&, Peer& peer) { return peer.send(answer), true; };
@@ -394,7 +396,6 @@ TEST_F(Pull, IsCanceledAndGoesOnLater) {
     return true;
   };
   HubOptions options = hub_.options(cache_);
-  options.timeouts.idle = std::chrono::seconds(30);
   options.canceled = [&] { return canceled.load(); };
   const std::string error = error_of([&] {
     pull(options, parse_model_name("org/name"),
@@ -409,11 +410,12 @@ TEST_F(Pull, WhatAnotherProcessFetchesIsWaitedFor) {
   const std::string tag = etag("m-Q4_K_M.gguf");
   auto others = FileLock::try_lock(repo().lock(tag));
   int waited = 0;
-  const PullResult result = pull(hub_.options(cache_), parse_model_name("org/name"), [&](const PullProgress& p) {
-    if (p.phase != PullPhase::waiting || ++waited < 2) return;
-    put(repo().blob(tag), hub_.files["m-Q4_K_M.gguf"]);
-    others.reset();
-  });
+  const PullResult result =
+      pull(hub_.options(cache_), parse_model_name("org/name"), [&](const PullProgress& p) {
+        if (p.phase != PullPhase::waiting || ++waited < 2) return;
+        put(repo().blob(tag), hub_.files["m-Q4_K_M.gguf"]);
+        others.reset();
+      });
   EXPECT_GE(waited, 2);
   EXPECT_EQ(result.fetched, 0u);
   EXPECT_EQ(read_file(result.path), hub_.files["m-Q4_K_M.gguf"]);

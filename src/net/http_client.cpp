@@ -313,6 +313,7 @@ void exchange(Connection& connection, Stream& stream, const HttpRequest& request
   send(connection, stream, header);
   send(connection, stream, request.body);
   boost::beast::flat_buffer buffer;
+  buffer.reserve(kChunk);  // what is free in it is what is read at once
   std::optional<Parser> parser;
   receive_header(connection, stream, request, buffer, parser, request.method == "HEAD");
   response.status = static_cast<int>(parser->get().result_int());
