@@ -73,6 +73,34 @@ TEST_F(LocalModels, ListsWhatIsInTheCacheAndInTheOwnFolder) {
   for (const LocalModel& m : models) EXPECT_EQ(m.complete ? resolved(m.name) : m.path, m.path) << m.name;
 }
 
+std::string number(uint64_t value, size_t bytes) {
+  std::string text;
+  for (size_t i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i));
+  return text;
+}
+
+std::string gguf_string(const std::string& text) { return number(text.size(), 8) + text; }
+
+// A GGUF file (MODEL.md 4.2) of one tensor: 32 weights in Q8_0.
+std::string tiny_gguf(const std::string& architecture) {
+  std::string file = "GGUF" + number(3, 4) + number(1, 8) + number(1, 8);
+  file += gguf_string("general.architecture") + number(8, 4) + gguf_string(architecture);
+  file += gguf_string("t") + number(1, 4) + number(32, 8) + number(8, 4) + number(0, 8);
+  file.resize((file.size() + 31) / 32 * 32);
+  return file + std::string(34, '\0');
+}
+
+TEST_F(LocalModels, AGgufFileTellsWhatItIs) {
+  put(places_.models / "plain.gguf", tiny_gguf("deepseek2"));
+  put(places_.models / "said-F16.gguf", tiny_gguf("llama"));
+  const auto models = list_models(places_);
+  ASSERT_EQ(models.size(), 2u);
+  EXPECT_EQ(models[0].architecture, "deepseek2");
+  EXPECT_EQ(models[0].quant, "Q8_0");  // from its tensors
+  EXPECT_EQ(models[1].architecture, "llama");
+  EXPECT_EQ(models[1].quant, "F16");  // from its name
+}
+
 TEST_F(LocalModels, NothingThereIsAnEmptyList) { EXPECT_TRUE(list_models(places_).empty()); }
 
 TEST_F(LocalModels, OtherRevisionsAreNamed) {
