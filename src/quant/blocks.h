@@ -22,8 +22,7 @@ constexpr int8_t kMxfp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4,
 
 #pragma pack(push, 1)
 
-// In the blocks of 32 with codes of 4 or 5 bits, weight l has the low nibble of qs[l], weight l + 16 its high
-// nibble.
+// Where 32 codes have 4 or 5 bits, weight l has the low nibble of qs[l] and weight l + 16 the high one.
 
 struct BlockQ4_0 {  // x = d (q - 8)
   uint16_t d;
