@@ -75,6 +75,12 @@ struct Kernels {
   // of 16; q [heads][keys.width], heads at most kMaxQueries.
   void (*index_scores)(const float* q, const float* w, int heads, const KeyRows& keys, int first, int last,
                        float* scores, std::byte* scratch);
+  // Probes: multiply-adds done in registers alone; bytes read from `streams` places of [data, data + bytes) in turn, 64 at a time,
+  // `ahead` bytes prefetched (0: none).
+  int64_t (*spin_int8)(int64_t rounds);
+  int64_t (*spin_f32)(int64_t rounds);
+  int64_t (*read)(const std::byte* data, int64_t bytes, int streams, int64_t ahead);
+
   void (*to_bf16)(const float* x, int n, uint16_t* out);  // to nearest even; x finite
 };
 

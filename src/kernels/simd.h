@@ -14,6 +14,7 @@
 //   byte 0..15 to table[byte] load_f16 load_bf16 load_u16 load_i8 load_u8, store_i8 store_u16   16 short
 //   elements widened to lanes, lanes cut short half_to_float(bits)    low 16 bits of each lane as f16
 //   transpose4(base, stride, out)   lane r of out[j] = dword j of the 16 bytes at base + r * stride, r < 16
+//   opaque(x)              x as it is, but the compiler cannot know
 //   sum largest            of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
 
 #if defined(MINKE_ISA_avx512) || defined(MINKE_ISA_avx512_vnni)

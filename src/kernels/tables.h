@@ -12,7 +12,8 @@
   void fill_operand_##isa(Kernels&); \
   void fill_gemm_##isa(Kernels&);    \
   void fill_vector_##isa(Kernels&);  \
-  void fill_attention_##isa(Kernels&);
+  void fill_attention_##isa(Kernels&); \
+  void fill_probe_##isa(Kernels&);
 
 namespace minke {
 

@@ -188,5 +188,8 @@ inline int32_t sum(Vi x) {
   return _mm_cvtsi128_si32(_mm_add_epi32(p, _mm_shuffle_epi32(p, 1)));
 }
 
+inline void opaque(Vf& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
+inline void opaque(Vi& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
+
 }  // namespace
 }  // namespace minke

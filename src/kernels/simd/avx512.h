@@ -158,5 +158,8 @@ inline float sum(Vf a) {
 inline float largest(Vf a) { return _mm512_reduce_max_ps(a.v); }
 inline int32_t sum(Vi a) { return _mm512_reduce_add_epi32(a.v); }
 
+inline void opaque(Vf& a) { asm volatile("" : "+v"(a.v)); }
+inline void opaque(Vi& a) { asm volatile("" : "+v"(a.v)); }
+
 }  // namespace
 }  // namespace minke

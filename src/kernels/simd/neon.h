@@ -165,5 +165,8 @@ inline int32_t sum(Vi a) { return vaddvq_s32(vaddq_s32(vaddq_s32(a.q[0], a.q[1])
 
 #undef MINKE_QUARTERS
 
+inline void opaque(Vf& a) { asm volatile("" : "+w"(a.q[0]), "+w"(a.q[1]), "+w"(a.q[2]), "+w"(a.q[3])); }
+inline void opaque(Vi& a) { asm volatile("" : "+w"(a.q[0]), "+w"(a.q[1]), "+w"(a.q[2]), "+w"(a.q[3])); }
+
 }  // namespace
 }  // namespace minke

@@ -130,5 +130,8 @@ inline int32_t sum(Vi a) {
 
 #undef MINKE_LANES
 
+inline void opaque(Vf& a) { asm volatile("" : "+m"(a)); }
+inline void opaque(Vi& a) { asm volatile("" : "+m"(a)); }
+
 }  // namespace
 }  // namespace minke

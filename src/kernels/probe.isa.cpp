@@ -1,0 +1,56 @@
+// What the multiply units and the memory give at most, for shares of the limit.
+
+#include "kernels/simd.h"
+#include "kernels/tables.h"
+
+namespace minke {
+namespace {
+
+constexpr int kAccumulators = 16;
+
+int64_t spin_int8(int64_t rounds) {
+  Vi total[kAccumulators], u = set1(0x01020304), s = set1(0x05060708);
+  unroll<kAccumulators>([&](auto i) { total[i] = zero_i(); });
+  for (int64_t r = 0; r < rounds; ++r) {
+    opaque(u);
+    unroll<kAccumulators>([&](auto i) { total[i] = dot7(total[i], u, s); });
+  }
+  unroll<kAccumulators>([&](auto i) { opaque(total[i]); });
+  return rounds * kAccumulators * 16 * 4;
+}
+
+int64_t spin_f32(int64_t rounds) {
+  Vf total[kAccumulators], a = set1(1.0f), b = set1(0.5f);
+  unroll<kAccumulators>([&](auto i) { total[i] = zero_f(); });
+  for (int64_t r = 0; r < rounds; ++r) {
+    opaque(a);
+    unroll<kAccumulators>([&](auto i) { total[i] = fma(a, b, total[i]); });
+  }
+  unroll<kAccumulators>([&](auto i) { opaque(total[i]); });
+  return rounds * kAccumulators * 16;
+}
+
+int64_t read(const std::byte* data, int64_t bytes, int streams, int64_t ahead) {
+  constexpr int64_t kLine = 64;
+  const int64_t each = bytes / streams / kLine * kLine;
+  Vi total = zero_i();
+  for (int64_t at = 0; at < each; at += kLine) {
+    for (int i = 0; i < streams; ++i) {
+      const std::byte* p = data + i * each + at;
+      if (ahead > 0) __builtin_prefetch(p + ahead, 0, 2);
+      total = bit_xor(total, load(reinterpret_cast<const int32_t*>(p)));
+    }
+  }
+  opaque(total);
+  return each * streams;
+}
+
+}  // namespace
+
+void MINKE_FILL(probe)(Kernels& table) {
+  table.spin_int8 = spin_int8;
+  table.spin_f32 = spin_f32;
+  table.read = read;
+}
+
+}  // namespace minke
