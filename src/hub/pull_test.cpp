@@ -139,9 +139,7 @@ TEST_F(Pull, ADamagedPartialFileIsFetchedAfresh) {
 TEST_F(Pull, RangesThatAreNotHeededStartAnew) {
   const std::string content = hub_.files["m-Q4_K_M.gguf"];
   put(repo().partial(etag("m-Q4_K_M.gguf")), content.substr(0, 400'000));
-  hub_.at_cdn = [=, this](const Request&, Peer& peer) {
-    return peer.send(http_response(200, {}, content)), true;
-  };
+  hub_.at_cdn = [=](const Request&, Peer& peer) { return peer.send(http_response(200, {}, content)), true; };
   const PullResult result = pull_it();
   EXPECT_EQ(read_file(result.path), content);
   EXPECT_EQ(result.fetched, 700'000u);
@@ -207,7 +205,7 @@ TEST_F(Pull, LargeFilesComeInPieces) {
 }
 
 TEST_F(Pull, OtherContentThanPromisedIsRemoved) {
-  hub_.at_cdn = [=, this](const Request&, Peer& peer) {
+  hub_.at_cdn = [=](const Request&, Peer& peer) {
     return peer.send(http_response(200, {}, noise(700'000, 99))), true;
   };
   EXPECT_NE(refusal().find("not what the hub promised"), std::string::npos);
@@ -216,7 +214,7 @@ TEST_F(Pull, OtherContentThanPromisedIsRemoved) {
 }
 
 TEST_F(Pull, SmallFilesAreVerifiedToo) {
-  hub_.at_hub = [=, this](const Request& request, Peer& peer) {
+  hub_.at_hub = [=](const Request& request, Peer& peer) {
     return request.method == "GET" && request.target.ends_with("README.md") &&
            peer.send(http_response(200, {}, "HELLO\n"));
   };
@@ -262,13 +260,13 @@ TEST_F(Pull, EtagsThatCannotNameAFileAreRefused) {
     };
     EXPECT_NE(refusal().find("etag that cannot name a file"), std::string::npos) << tag;
   }
-  hub_.at_hub = [=, this](const Request& request, Peer& peer) {  // a SHA-256 of something else
+  hub_.at_hub = [=](const Request& request, Peer& peer) {  // a SHA-256 of something else
     return request.method == "HEAD" &&
            peer.send(fmt::format("HTTP/1.1 200 OK\r\nETag: \"{}\"\r\nContent-Length: 700000\r\n\r\n",
                                  std::string(64, '0')));
   };
   EXPECT_NE(refusal().find("not what the hub promised"), std::string::npos);
-  hub_.at_hub = [=, this](const Request& request, Peer& peer) {
+  hub_.at_hub = [=](const Request& request, Peer& peer) {
     return request.method == "HEAD" && peer.send("HTTP/1.1 200 OK\r\nContent-Length: 700000\r\n\r\n");
   };
   EXPECT_NE(refusal().find("no etag"), std::string::npos);
@@ -294,18 +292,16 @@ TEST_F(Pull, ListingsThatAreNoneAreRefused) {
                                 R"({"sha":5})",
                                 R"({"sha":")" + hub_.commit + R"(","siblings":[{}]})"};
   for (const std::string& body : bodies) {
-    hub_.at_hub = [=, this](const Request&, Peer& peer) {
-      return peer.send(http_response(200, {}, body)), true;
-    };
+    hub_.at_hub = [=](const Request&, Peer& peer) { return peer.send(http_response(200, {}, body)), true; };
     EXPECT_NE(refusal().find("listing cannot be read"), std::string::npos) << body;
   }
   for (const char* body : {"{}", "[1,", R"([{"type":"file"}])", R"([{"type":"file","path":7}])"}) {
-    hub_.at_hub = [=, this](const Request& request, Peer& peer) {
+    hub_.at_hub = [=](const Request& request, Peer& peer) {
       return request.target.find("/tree/") != std::string::npos && peer.send(http_response(200, {}, body));
     };
     EXPECT_NE(refusal().find("listing cannot be read"), std::string::npos) << body;
   }
-  hub_.at_hub = [=, this](const Request& request, Peer& peer) {
+  hub_.at_hub = [=](const Request& request, Peer& peer) {
     return request.target.find("/tree/") != std::string::npos &&
            peer.send(http_response(200, {{"Link", "<ftp://x/>; rel=next"}}, "[]"));
   };
@@ -315,7 +311,7 @@ TEST_F(Pull, ListingsThatAreNoneAreRefused) {
 TEST_F(Pull, GatedModelsSayWhatToDo) {
   hub_.token = "hf_right";
   const std::string without = refusal();
-  EXPECT_NE(without.find("accept it on " + hub_.hub.url("/org/name")), std::string::npos) << without;
+  EXPECT_NE(without.find("accept its licence on " + hub_.hub.url("/org/name")), std::string::npos) << without;
   EXPECT_NE(without.find("set HF_TOKEN"), std::string::npos);
   HubOptions options = hub_.options(cache_);
   options.token = "hf_right";
@@ -324,6 +320,10 @@ TEST_F(Pull, GatedModelsSayWhatToDo) {
   options.token = "hf_wrong\r\nX: y";
   EXPECT_NE(error_of([&] { pull(options, parse_model_name("org/name")); }).find("line break"),
             std::string::npos);
+  hub_.at_hub = [](const Request&, Peer& peer) {
+    return peer.send(http_response(403, {{"X-Error-Message", "awaiting a review"}}, "")), true;
+  };
+  EXPECT_NE(refusal().find("does not give this model: awaiting a review"), std::string::npos);
   hub_.at_hub = [](const Request&, Peer& peer) {
     return peer.send(http_response(401, {}, "Invalid credentials")), true;
   };
@@ -356,14 +356,14 @@ TEST_F(Pull, PassingErrorsOfTheHubAreRetriedOthersAreNot) {
   };
   EXPECT_NE(refusal().find("try again in 3600 s"), std::string::npos);
   EXPECT_EQ(attempts_, 1);
-  hub_.at_hub = [=, this](const Request&, Peer& peer) {
+  hub_.at_hub = [=](const Request&, Peer& peer) {
     return peer.send(http_response(500, {}, "<html>oops")), true;
   };
   EXPECT_NE(refusal().find("HTTP 500 Status: <html>oops"), std::string::npos);
 }
 
 TEST_F(Pull, NothingIsBegunWhereTheDiskIsTooSmall) {
-  hub_.at_hub = [=, this](const Request& request, Peer& peer) {
+  hub_.at_hub = [=](const Request& request, Peer& peer) {
     if (request.target.find("/tree/") == std::string::npos) return false;
     return peer.send(http_response(200, {},
                                    fmt::format(R"([{{"type":"file","path":"m.gguf","size":9000000000000000000,
