@@ -235,7 +235,7 @@ TEST_F(Pull, AnswersThatContradictThemselvesAreRefused) {
       "HTTP/1.1 200 OK\r\n\r\n" + content + "more"};
   for (const std::string& answer : cases) {
     fs::remove_all(cache_);
-    hub_.at_cdn = [=, this](const Request&, Peer& peer) { return peer.send(answer), true; };
+    hub_.at_cdn = [=](const Request&, Peer& peer) { return peer.send(answer), true; };
     EXPECT_NE(refusal().find("org/name/m-Q4_K_M.gguf"), std::string::npos) << answer.substr(0, 100);
     EXPECT_FALSE(fs::exists(repo().blob(etag("m-Q4_K_M.gguf"))));
   }
@@ -254,7 +254,7 @@ TEST_F(Pull, WithoutATreeOfFilesEachIsAskedFor) {
 TEST_F(Pull, EtagsThatCannotNameAFileAreRefused) {
   hub_.has_tree = false;
   for (const char* tag : {"\"../../x\"", "\"\"", "\"a/b\"", "..", "\"a b\"", "\".hidden\""}) {
-    hub_.at_hub = [=, this](const Request& request, Peer& peer) {
+    hub_.at_hub = [=](const Request& request, Peer& peer) {
       return request.method == "HEAD" &&
              peer.send(fmt::format("HTTP/1.1 200 OK\r\nETag: {}\r\nContent-Length: 5\r\n\r\n", tag));
     };
