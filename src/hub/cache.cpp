@@ -21,10 +21,6 @@ namespace {
 
 constexpr std::string_view kPrefix = "models--";
 constexpr size_t kMaxFiles = 100'000;  // of a folder, against one that never ends
-constexpr const char* kCacheTag =
-    "Signature: 8a477f597d28d172789f06886806bc55\n"
-    "# This file is a cache directory tag: backup programs may leave this folder out.\n"
-    "# See https://bford.info/cachedir/\n";
 
 std::string reason(int error) { return std::generic_category().message(error); }
 
@@ -152,6 +148,8 @@ void write_ref(const CachedRepo& repo, const std::string& revision, const std::s
   write_file(path, commit);
 }
 
+void make_blobs_folder(const CachedRepo& repo) { make_folder(repo.folder() / "blobs"); }
+
 void link_blob(const CachedRepo& repo, const std::string& commit, const std::string& path,
                const std::string& etag) {
   const fs::path link = repo.snapshot(commit) / path;
@@ -171,17 +169,6 @@ void link_blob(const CachedRepo& repo, const std::string& commit, const std::str
   const std::string why = ec.message();
   fs::remove(temporary, ec);
   throw Error(fmt::format("cannot make the link: {}", why), link.string());
-}
-
-void tag_cache(const fs::path& cache) {
-  make_folder(cache);
-  const fs::path tag = cache / "CACHEDIR.TAG";
-  std::error_code ec;
-  if (fs::exists(tag, ec)) return;
-  try {
-    write_file(tag, kCacheTag);
-  } catch (const Error&) {  // a convenience
-  }
 }
 
 FileLock::FileLock(const fs::path& path, const std::function<void()>& waiting) {

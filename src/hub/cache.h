@@ -53,13 +53,13 @@ std::vector<std::string> snapshot_files(const fs::path& snapshot);
 // Writes refs/REVISION; nothing where the revision is the commit itself.
 void write_ref(const CachedRepo& repo, const std::string& revision, const std::string& commit);
 
+// Makes the folder blobs go in.
+void make_blobs_folder(const CachedRepo& repo);
+
 // Makes snapshots/COMMIT/PATH lead to blobs/ETAG, whatever was there before. Where the file system knows no
 // links the blob is moved there.
 void link_blob(const CachedRepo& repo, const std::string& commit, const std::string& path,
                const std::string& etag);
-
-// Marks the cache as one for backup programs (CACHEDIR.TAG), as the hub's tools do.
-void tag_cache(const fs::path& cache);
 
 // Held while a blob is fetched; released with the object, or with the process.
 class FileLock {

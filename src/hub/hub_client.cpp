@@ -260,9 +260,13 @@ Error Hub::error(const HttpResponse& response, const std::string& repo, const st
   const std::string page = fmt::format("{}/{}", options_.endpoint, repo);
   const std::string token = options_.token.empty() ? "set HF_TOKEN to a token of that account"
                                                    : "see that HF_TOKEN is of that account and may read it";
-  if (code == "GatedRepo" || response.status == 403)
-    return Error("the hub gives this model only to those who accepted its licence", subject,
-                 fmt::format("accept it on {} and {}", page, token));
+  const bool by_hub = parse_url(response.url).origin() == parse_url(options_.endpoint).origin();
+  if (code == "GatedRepo" || (response.status == 403 && by_hub)) {
+    const std::string why = header("X-Error-Message");  // "awaiting a review", "the token lacks a permission"
+    return Error(why.empty() ? "the hub gives this model only to those who accepted its licence"
+                             : fmt::format("the hub does not give this model: {}", printable(why, 200)),
+                 subject, fmt::format("accept its licence on {} and {}", page, token));
+  }
   if (response.status == 401 && !options_.token.empty() && code.empty())
     return Error("the hub does not accept the token", subject, "see that HF_TOKEN is right, or unset it");
   if (response.status == 401 || code == "RepoNotFound" ||

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <functional>
 #include <map>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -29,8 +30,28 @@ class HubStandIn {
  public:
   using Request = HttpStandIn::Request;
   using Peer = HttpStandIn::Peer;
-  // Returns whether it answered.
-  using Intercept = std::function<bool(const Request&, Peer&)>;
+  // Answers in the place of the hub: returns whether it did. It may still run when the client has gone and
+  // the test goes on, so what it uses must outlive the stand-in.
+  class Intercept {
+   public:
+    using Answer = std::function<bool(const Request&, Peer&)>;
+    void operator=(Answer answer) {
+      const std::lock_guard lock(mutex_);
+      answer_ = std::move(answer);
+    }
+    bool operator()(const Request& request, Peer& peer) const {
+      const Answer answer = current();
+      return answer && answer(request, peer);
+    }
+
+   private:
+    Answer current() const {
+      const std::lock_guard lock(mutex_);
+      return answer_;
+    }
+    mutable std::mutex mutex_;
+    Answer answer_;
+  };
 
   std::string repo = "org/name";
   std::string commit = std::string(39, 'a') + "1";
@@ -92,7 +113,7 @@ class HubStandIn {
 
  private:
   void serve_hub(const Request& request, Peer& peer) {
-    if (at_hub && at_hub(request, peer)) return;
+    if (at_hub(request, peer)) return;
     if (!token.empty() && request.header("Authorization") != "Bearer " + token)
       return (void)peer.send(error(401, "GatedRepo"));
     const std::string& target = request.target;
@@ -166,7 +187,7 @@ class HubStandIn {
   }
 
   void serve_cdn(const Request& request, Peer& peer) {
-    if (at_cdn && at_cdn(request, peer)) return;
+    if (at_cdn(request, peer)) return;
     serve_content(request, peer, files.at(request.target.substr(1)), {{"ETag", "\"of-the-cdn\""}});
   }
 };

@@ -47,7 +47,7 @@ class Puller {
     std::vector<std::string> paths;
     for (const HubFile& file : listing_.files) paths.push_back(file.path);
     FileChoice choice = choose_files(paths, name.select, repo_.repo);
-    tag_cache(repo_.cache);
+    make_blobs_folder(repo_);
     if (choice.sharded) {
       fetch_all({kSafetensorsIndex});
       for (std::string& shard : shards()) choice.files.push_back(std::move(shard));
@@ -152,14 +152,10 @@ class Puller {
       report(m, PullPhase::waiting, 0);
     });
     if (!has_blob(m)) {
-      std::error_code ec;
-      fs::create_directories(repo_.folder() / "blobs", ec);
-      if (ec)
-        throw Error(fmt::format("cannot create the folder: {}", ec.message()),
-                    (repo_.folder() / "blobs").string());
       const Download wanted{repo_.repo,    listing_.commit, m.file.path,          m.size,
                             m.file.sha256, m.file.git_blob, repo_.partial(m.etag)};
       fetched_ += download(hub_, wanted, [&](PullPhase phase, uint64_t bytes) { report(m, phase, bytes); });
+      std::error_code ec;
       fs::rename(wanted.partial, repo_.blob(m.etag), ec);
       if (ec) throw Error(fmt::format("cannot rename into place: {}", ec.message()), wanted.partial.string());
     }

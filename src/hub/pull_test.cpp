@@ -19,6 +19,8 @@ std::string noise(size_t size, uint32_t seed) {
 
 class Pull : public HubTest {
  protected:
+  std::atomic<int> attempts_ = 0;  // for the stand-in, which goes first
+  std::atomic<bool> canceled_ = false;
   HubStandIn hub_;
   fs::path cache_;
   void SetUp() override {
@@ -51,7 +53,6 @@ TEST_F(Pull, FetchesTheUsualQuantisation) {
   EXPECT_EQ(read_file(result.path), hub_.files["m-Q4_K_M.gguf"]);
   EXPECT_EQ(fs::read_symlink(result.path), "../../blobs/" + etag("m-Q4_K_M.gguf"));
   EXPECT_EQ(read_file(repo().folder() / "refs/main"), hub_.commit);
-  EXPECT_TRUE(fs::exists(cache_ / "CACHEDIR.TAG"));
   EXPECT_EQ(snapshot_files(repo().snapshot(hub_.commit)).size(), 1u);
 
   const PullResult again = pull_it("org/name:q4_k_m");
@@ -137,7 +138,7 @@ TEST_F(Pull, ADamagedPartialFileIsFetchedAfresh) {
 TEST_F(Pull, RangesThatAreNotHeededStartAnew) {
   const std::string content = hub_.files["m-Q4_K_M.gguf"];
   put(repo().partial(etag("m-Q4_K_M.gguf")), content.substr(0, 400'000));
-  hub_.at_cdn = [&](const Request&, Peer& peer) { return peer.send(http_response(200, {}, content)), true; };
+  hub_.at_cdn = [=](const Request&, Peer& peer) { return peer.send(http_response(200, {}, content)), true; };
   const PullResult result = pull_it();
   EXPECT_EQ(read_file(result.path), content);
   EXPECT_EQ(result.fetched, 700'000u);
@@ -145,9 +146,8 @@ TEST_F(Pull, RangesThatAreNotHeededStartAnew) {
 
 TEST_F(Pull, BrokenTransfersAreResumed) {
   const std::string content = hub_.files["m-Q4_K_M.gguf"];
-  std::atomic<int> attempts = 0;
-  hub_.at_cdn = [&](const Request& request, Peer& peer) {
-    const int n = attempts++;
+  hub_.at_cdn = [=, this](const Request& request, Peer& peer) {
+    const int n = attempts_++;
     if (n == 0)
       return peer.send("HTTP/1.1 200 OK\r\nContent-Length: 700000\r\n\r\n" + content.substr(0, 100'000)),
              true;
@@ -163,11 +163,11 @@ TEST_F(Pull, BrokenTransfersAreResumed) {
     return false;
   };
   EXPECT_EQ(read_file(pull_it().path), content);
-  EXPECT_EQ(attempts, 5);
+  EXPECT_EQ(attempts_, 5);
 }
 
 TEST_F(Pull, AfterManyFailuresWhatWasFetchedStays) {
-  hub_.at_cdn = [&](const Request& request, Peer& peer) {
+  hub_.at_cdn = [=, this](const Request& request, Peer& peer) {
     if (request.header("Range").empty())
       peer.send("HTTP/1.1 200 OK\r\nContent-Length: 700000\r\n\r\n" +
                 hub_.files["m-Q4_K_M.gguf"].substr(0, 100'000));
@@ -177,12 +177,12 @@ TEST_F(Pull, AfterManyFailuresWhatWasFetchedStays) {
   EXPECT_EQ(hub_.cdn_requests(), 6u);  // the first, and as many retries as allowed
   EXPECT_EQ(fs::file_size(repo().partial(etag("m-Q4_K_M.gguf"))), 100'000u);
   EXPECT_FALSE(fs::exists(repo().folder() / "refs/main"));
-  hub_.at_cdn = {};
+  hub_.at_cdn = nullptr;
   EXPECT_EQ(pull_it().fetched, 600'000u);
 }
 
 TEST_F(Pull, ASlowDripIsATimeout) {
-  hub_.at_cdn = [&](const Request&, Peer& peer) {
+  hub_.at_cdn = [=, this](const Request&, Peer& peer) {
     peer.send("HTTP/1.1 200 OK\r\nContent-Length: 700000\r\n\r\n");
     for (size_t i = 0; peer.sleep(10) && peer.send(hub_.files["m-Q4_K_M.gguf"].substr(i, 1)); ++i) continue;
     return true;
@@ -204,7 +204,7 @@ TEST_F(Pull, LargeFilesComeInPieces) {
 }
 
 TEST_F(Pull, OtherContentThanPromisedIsRemoved) {
-  hub_.at_cdn = [&](const Request&, Peer& peer) {
+  hub_.at_cdn = [=](const Request&, Peer& peer) {
     return peer.send(http_response(200, {}, noise(700'000, 99))), true;
   };
   EXPECT_NE(refusal().find("not what the hub promised"), std::string::npos);
@@ -213,12 +213,12 @@ TEST_F(Pull, OtherContentThanPromisedIsRemoved) {
 }
 
 TEST_F(Pull, SmallFilesAreVerifiedToo) {
-  hub_.at_hub = [&](const Request& request, Peer& peer) {
+  hub_.at_hub = [=](const Request& request, Peer& peer) {
     return request.method == "GET" && request.target.ends_with("README.md") &&
            peer.send(http_response(200, {}, "HELLO\n"));
   };
   EXPECT_NE(refusal("org/name:README.md").find("org/name/README.md"), std::string::npos);
-  hub_.at_hub = {};
+  hub_.at_hub = nullptr;
   EXPECT_EQ(read_file(pull_it("org/name:README.md").path), "hello\n");
 }
 
@@ -234,7 +234,7 @@ TEST_F(Pull, AnswersThatContradictThemselvesAreRefused) {
       "HTTP/1.1 200 OK\r\n\r\n" + content + "more"};
   for (const std::string& answer : cases) {
     fs::remove_all(cache_);
-    hub_.at_cdn = [&](const Request&, Peer& peer) { return peer.send(answer), true; };
+    hub_.at_cdn = [=](const Request&, Peer& peer) { return peer.send(answer), true; };
     EXPECT_NE(refusal().find("org/name/m-Q4_K_M.gguf"), std::string::npos) << answer.substr(0, 100);
     EXPECT_FALSE(fs::exists(repo().blob(etag("m-Q4_K_M.gguf"))));
   }
@@ -253,19 +253,19 @@ TEST_F(Pull, WithoutATreeOfFilesEachIsAskedFor) {
 TEST_F(Pull, EtagsThatCannotNameAFileAreRefused) {
   hub_.has_tree = false;
   for (const char* tag : {"\"../../x\"", "\"\"", "\"a/b\"", "..", "\"a b\"", "\".hidden\""}) {
-    hub_.at_hub = [&](const Request& request, Peer& peer) {
+    hub_.at_hub = [=](const Request& request, Peer& peer) {
       return request.method == "HEAD" &&
              peer.send(fmt::format("HTTP/1.1 200 OK\r\nETag: {}\r\nContent-Length: 5\r\n\r\n", tag));
     };
     EXPECT_NE(refusal().find("etag that cannot name a file"), std::string::npos) << tag;
   }
-  hub_.at_hub = [&](const Request& request, Peer& peer) {  // a SHA-256 of something else
+  hub_.at_hub = [=](const Request& request, Peer& peer) {  // a SHA-256 of something else
     return request.method == "HEAD" &&
            peer.send(fmt::format("HTTP/1.1 200 OK\r\nETag: \"{}\"\r\nContent-Length: 700000\r\n\r\n",
                                  std::string(64, '0')));
   };
   EXPECT_NE(refusal().find("not what the hub promised"), std::string::npos);
-  hub_.at_hub = [&](const Request& request, Peer& peer) {
+  hub_.at_hub = [=](const Request& request, Peer& peer) {
     return request.method == "HEAD" && peer.send("HTTP/1.1 200 OK\r\nContent-Length: 700000\r\n\r\n");
   };
   EXPECT_NE(refusal().find("no etag"), std::string::npos);
@@ -291,16 +291,16 @@ TEST_F(Pull, ListingsThatAreNoneAreRefused) {
                                 R"({"sha":5})",
                                 R"({"sha":")" + hub_.commit + R"(","siblings":[{}]})"};
   for (const std::string& body : bodies) {
-    hub_.at_hub = [&](const Request&, Peer& peer) { return peer.send(http_response(200, {}, body)), true; };
+    hub_.at_hub = [=](const Request&, Peer& peer) { return peer.send(http_response(200, {}, body)), true; };
     EXPECT_NE(refusal().find("listing cannot be read"), std::string::npos) << body;
   }
   for (const char* body : {"{}", "[1,", R"([{"type":"file"}])", R"([{"type":"file","path":7}])"}) {
-    hub_.at_hub = [&](const Request& request, Peer& peer) {
+    hub_.at_hub = [=](const Request& request, Peer& peer) {
       return request.target.find("/tree/") != std::string::npos && peer.send(http_response(200, {}, body));
     };
     EXPECT_NE(refusal().find("listing cannot be read"), std::string::npos) << body;
   }
-  hub_.at_hub = [&](const Request& request, Peer& peer) {
+  hub_.at_hub = [=](const Request& request, Peer& peer) {
     return request.target.find("/tree/") != std::string::npos &&
            peer.send(http_response(200, {{"Link", "<ftp://x/>; rel=next"}}, "[]"));
   };
@@ -310,7 +310,7 @@ TEST_F(Pull, ListingsThatAreNoneAreRefused) {
 TEST_F(Pull, GatedModelsSayWhatToDo) {
   hub_.token = "hf_right";
   const std::string without = refusal();
-  EXPECT_NE(without.find("accept it on " + hub_.hub.url("/org/name")), std::string::npos) << without;
+  EXPECT_NE(without.find("accept its licence on " + hub_.hub.url("/org/name")), std::string::npos) << without;
   EXPECT_NE(without.find("set HF_TOKEN"), std::string::npos);
   HubOptions options = hub_.options(cache_);
   options.token = "hf_right";
@@ -319,6 +319,10 @@ TEST_F(Pull, GatedModelsSayWhatToDo) {
   options.token = "hf_wrong\r\nX: y";
   EXPECT_NE(error_of([&] { pull(options, parse_model_name("org/name")); }).find("line break"),
             std::string::npos);
+  hub_.at_hub = [](const Request&, Peer& peer) {
+    return peer.send(http_response(403, {{"X-Error-Message", "awaiting a review"}}, "")), true;
+  };
+  EXPECT_NE(refusal().find("does not give this model: awaiting a review"), std::string::npos);
   hub_.at_hub = [](const Request&, Peer& peer) {
     return peer.send(http_response(401, {}, "Invalid credentials")), true;
   };
@@ -338,28 +342,27 @@ TEST_F(Pull, WhatDoesNotExistIsNamedWithWhatDoes) {
 }
 
 TEST_F(Pull, PassingErrorsOfTheHubAreRetriedOthersAreNot) {
-  std::atomic<int> n = 0;
-  hub_.at_hub = [&](const Request&, Peer& peer) {
-    ++n;
-    if (n == 1) return peer.send(http_response(429, {{"Retry-After", "0"}}, "")), true;
-    if (n == 2) return peer.send(http_response(500, {}, "")), true;
+  hub_.at_hub = [=, this](const Request&, Peer& peer) {
+    ++attempts_;
+    if (attempts_ == 1) return peer.send(http_response(429, {{"Retry-After", "0"}}, "")), true;
+    if (attempts_ == 2) return peer.send(http_response(500, {}, "")), true;
     return false;
   };
   EXPECT_EQ(pull_it().fetched, 700'000u);
-  n = 0;
-  hub_.at_hub = [&](const Request&, Peer& peer) {
-    return ++n, peer.send(http_response(429, {{"Retry-After", "3600"}}, "")), true;
+  attempts_ = 0;
+  hub_.at_hub = [=, this](const Request&, Peer& peer) {
+    return ++attempts_, peer.send(http_response(429, {{"Retry-After", "3600"}}, "")), true;
   };
   EXPECT_NE(refusal().find("try again in 3600 s"), std::string::npos);
-  EXPECT_EQ(n, 1);
-  hub_.at_hub = [&](const Request&, Peer& peer) {
+  EXPECT_EQ(attempts_, 1);
+  hub_.at_hub = [=](const Request&, Peer& peer) {
     return peer.send(http_response(500, {}, "<html>oops")), true;
   };
   EXPECT_NE(refusal().find("HTTP 500 Status: <html>oops"), std::string::npos);
 }
 
 TEST_F(Pull, NothingIsBegunWhereTheDiskIsTooSmall) {
-  hub_.at_hub = [&](const Request& request, Peer& peer) {
+  hub_.at_hub = [=](const Request& request, Peer& peer) {
     if (request.target.find("/tree/") == std::string::npos) return false;
     return peer.send(http_response(200, {},
                                    fmt::format(R"([{{"type":"file","path":"m.gguf","size":9000000000000000000,
@@ -386,23 +389,22 @@ TEST_F(Pull, WithoutANetworkItSaysSo) {
 }
 
 TEST_F(Pull, IsCanceledAndGoesOnLater) {
-  std::atomic<bool> canceled = false;
-  hub_.at_cdn = [&](const Request& request, Peer& peer) {
+  hub_.at_cdn = [=, this](const Request& request, Peer& peer) {
     if (!request.header("Range").empty()) return false;
     peer.send("HTTP/1.1 200 OK\r\nContent-Length: 700000\r\n\r\n" +
               hub_.files["m-Q4_K_M.gguf"].substr(0, 100'000));
-    while (!canceled && peer.sleep(20)) continue;
+    while (!canceled_ && peer.sleep(20)) continue;
     while (peer.sleep(20)) continue;
     return true;
   };
   HubOptions options = hub_.options(cache_);
-  options.canceled = [&] { return canceled.load(); };
+  options.canceled = [&] { return canceled_.load(); };
   const std::string error = error_of([&] {
     pull(options, parse_model_name("org/name"),
-         [&](const PullProgress& p) { canceled = p.bytes == 100'000; });
+         [&](const PullProgress& p) { canceled_ = p.bytes == 100'000; });
   });
   EXPECT_NE(error.find("canceled"), std::string::npos) << error;
-  canceled = false;
+  canceled_ = false;
   EXPECT_EQ(pull(options, parse_model_name("org/name")).fetched, 600'000u);
 }
 

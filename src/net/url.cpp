@@ -34,8 +34,17 @@ std::string to_lower(std::string_view text) {
   return out;
 }
 
+// A URL for a message: without what may be a password.
+std::string shown(std::string_view text) {
+  const size_t scheme = text.find("://");
+  const size_t begin = scheme == std::string_view::npos ? 0 : scheme + 3;
+  const size_t at = text.substr(0, text.find_first_of("/?#", begin)).rfind('@');
+  if (at == std::string_view::npos || at < begin) return printable(text, 200);
+  return printable(text.substr(0, begin), 20) + "..." + printable(text.substr(at), 200);
+}
+
 [[noreturn]] void bad_url(std::string_view text, std::string why, std::string help = {}) {
-  throw Error(fmt::format("not a URL that can be used: {}", why), printable(text, 200), std::move(help));
+  throw Error(fmt::format("not a URL that can be used: {}", why), shown(text), std::move(help));
 }
 
 void check_host(std::string_view host, bool bracketed, std::string_view text) {
@@ -79,10 +88,9 @@ void check_encoding(std::string_view part, std::string_view text) {
 // "user@host:port" into the fields of url.
 void parse_authority(std::string_view authority, UserInfo allowed, std::string_view text, Url& url) {
   if (const size_t at = authority.rfind('@'); at != std::string_view::npos) {
-    if (allowed == UserInfo::refused)
-      bad_url(printable(text.substr(text.find('@') + 1), 200), "it holds a user name");
+    if (allowed == UserInfo::refused) bad_url(text, "it holds a user name");
     url.user_info = authority.substr(0, at);
-    check_encoding(url.user_info, "(hidden)@" + std::string(authority.substr(at + 1)));
+    check_encoding(url.user_info, text);
     authority.remove_prefix(at + 1);
   }
   const bool bracketed = authority.starts_with('[');

@@ -61,11 +61,15 @@ TEST(Url, UserInfoIsOnlyForThoseWhoAskAndNeverShown) {
   EXPECT_EQ(url.user_info, "me:secret");
   EXPECT_EQ(url.host, "proxy");
   EXPECT_EQ(url.text().find("secret"), std::string::npos);
-  try {
-    parse_url("http://me:secret@h/");
-    FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(std::string(e.what()).find("secret"), std::string::npos) << e.what();
+  EXPECT_THROW(parse_url("http://me:secret@h/"), Error);
+  for (const char* text : {"http://me:secret@:80/", "http://me:secret@h:99999/", "http://me:secret%@h/",
+                           "me:secret@h", "ftp://me:secret@h/?x@y", "http://me:se@cret@/"}) {
+    try {
+      parse_url(text, UserInfo::allowed);
+      ADD_FAILURE() << text;
+    } catch (const Error& e) {
+      EXPECT_EQ(std::string(e.what()).find("cret"), std::string::npos) << e.what();
+    }
   }
 }
 
