@@ -37,6 +37,7 @@ Bpe::Bpe(Vocabulary vocabulary, const std::vector<MergeRule>& merges, const BpeO
     byte_tokens_[b] = token.value_or(-1);
   }
 
+  if (options_.unk && vocabulary_.is_added(*options_.unk)) options_.unk.reset();
   add_merges(merges);
 }
 

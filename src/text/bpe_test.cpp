@@ -102,6 +102,8 @@ TEST(Bpe, NeverMergesIntoAnAddedToken) {
   const Bpe bpe(Vocabulary(texts, kinds), {{"a", "b"}, {"ab", "b"}}, {.ignore_merges = true});
   EXPECT_EQ(encoded(bpe, "ab"), "a b");
   EXPECT_EQ(encoded(bpe, "abab"), "a b a b");
+  const Bpe with_unk(Vocabulary(texts, kinds), {}, {.unk = 2});
+  EXPECT_EQ(encoded(with_unk, "axb"), "a b");
 }
 
 // The definition: merge the lowest rank, the leftmost of it, until nothing merges.

@@ -1,7 +1,10 @@
 // The tokenizers of tests/golden against their reference ids.
 
+#include <cstring>
+
 #include <gtest/gtest.h>
 
+#include "formats/safetensors.h"
 #include "text/golden_tokenizers.h"
 
 namespace minke {
@@ -82,6 +85,27 @@ TEST_P(GivenText, SpeaksInNoAddedTokens) {
     ++cases;
   }
   EXPECT_EQ(cases, 6);
+}
+
+// What published models were run on.
+TEST(RealModels, ReadTheirTextsAsTheReference) {
+  const std::string text = read_file(kGolden / "real/text.txt");
+  for (const auto& [model, name] :
+       {std::pair("smollm2-135m-q4_1", "smollm"), std::pair("qwen2.5-coder-0.5b-q4_k_m", "qwen2")}) {
+    const Tokenizer& tokenizer = *golden_tokenizer(name);
+    const Safetensors file = Safetensors::open(kGolden / "real" / (std::string(model) + ".safetensors"));
+    const auto read = [&](const char* key) {
+      const TensorView& tensor = *file.tensor(key);
+      std::vector<int64_t> ids(static_cast<size_t>(tensor.count()));
+      std::memcpy(ids.data(), tensor.bytes.data(), tensor.bytes.size());
+      return std::vector<Token>(ids.begin(), ids.end());
+    };
+    std::vector<Token> tokens = tokenizer.encode(text);
+    tokens.resize(256);
+    EXPECT_EQ(tokens, read("input_ids")) << model;
+    const std::vector<Token> chat = read("chat_ids");
+    EXPECT_EQ(tokenizer.encode(tokenizer.decode(chat)), chat) << model;
+  }
 }
 
 }  // namespace
