@@ -1,8 +1,7 @@
 # minke_room(NAME [USES room...] [LIBRARIES lib...] [TEST_LIBRARIES lib...])
 #
 # A room is a folder src/NAME: its sources become the static library minke_NAME, its *_test.cpp the program NAME_test.
-# Sources are found, not listed: a new weight format or command is one new file. A room without sources is left out,
-# and so are the rooms that need it.
+# Sources are found, not listed: a new weight format or command is one new file. A room without sources is headers only.
 function(minke_room name)
   cmake_parse_arguments(ROOM "" "" "USES;LIBRARIES;TEST_LIBRARIES" ${ARGN})
   file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/${name}/*.cpp ${CMAKE_SOURCE_DIR}/src/${name}/*/*.cpp)
@@ -10,6 +9,7 @@ function(minke_room name)
   list(FILTER tests INCLUDE REGEX "_test\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "_test\\.cpp$|\\.isa\\.cpp$|/main\\.cpp$")
   if(NOT sources)
+    add_library(minke_${name} INTERFACE)  # headers only
     return()
   endif()
   add_library(minke_${name} STATIC ${sources})

@@ -3,7 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <span>
+#include <vector>
 
 namespace minke {
 
@@ -19,11 +19,26 @@ class Memory {
 
   std::byte* data() const { return data_; }
   int64_t size() const { return size_; }
-  template <typename T> T* as() const { return reinterpret_cast<T*>(data_); }
+  template <typename T>
+  T* as() const {
+    return reinterpret_cast<T*>(data_);
+  }
 
  private:
   std::byte* data_ = nullptr;
   int64_t size_ = 0;
+};
+
+// Memory handed out in pieces and given back all at once. Pieces are zeroed, aligned to 64 bytes, and never
+// move.
+class Arena {
+ public:
+  std::byte* take(int64_t bytes);
+  int64_t taken() const { return taken_; }
+
+ private:
+  std::vector<Memory> chunks_;
+  int64_t left_ = 0, taken_ = 0;
 };
 
 }  // namespace minke

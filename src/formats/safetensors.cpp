@@ -185,11 +185,12 @@ const TensorView* Safetensors::tensor(std::string_view name) const {
 
 void save_safetensors(const fs::path& path, std::span<const TensorView> tensors,
                       std::span<const std::pair<std::string, std::string>> metadata) {
-  // The table of types goes from wide to narrow elements.
+  // By place in the table, which goes from wide to narrow elements, then in the order given.
   std::vector<std::pair<const TypeRow*, const TensorView*>> order;
   for (const TensorView& tensor : tensors) {
-    const auto* type = std::ranges::find_if(
-        kTypes, [&](const TypeRow& row) { return row.dtype == tensor.dtype && row.format == tensor.format; });
+    const auto* type = std::ranges::find_if(kTypes, [&](const TypeRow& row) {
+      return row.dtype == tensor.dtype && (row.dtype != DType::weights || row.format == tensor.format);
+    });
     if (type == std::end(kTypes))
       throw Error(fmt::format("safetensors has no type for {}", type_name(tensor)), subject(tensor.name),
                   "convert it to another type");
@@ -199,7 +200,7 @@ void save_safetensors(const fs::path& path, std::span<const TensorView> tensors,
   std::set<std::string_view> names = {kMetadata};
   for (const TensorView& tensor : tensors)
     if (!names.insert(tensor.name).second) throw Error("its name is taken", subject(tensor.name));
-  std::ranges::stable_sort(order, {}, &std::pair<const TypeRow*, const TensorView*>::first);
+  std::ranges::sort(order);
 
   JsonObject header;
   if (!metadata.empty()) {

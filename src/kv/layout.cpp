@@ -4,7 +4,7 @@ namespace minke {
 
 KvRow lay_out(KvRow parts) {
   int64_t offset = 0;
-  for (KvPart* part : {&parts.key, &parts.value, &parts.latent, &parts.rope, &parts.index}) {
+  for (KvPart* part : {&parts.key, &parts.value, &parts.latent, &parts.index}) {
     if (part->width == 0) continue;
     offset = (offset + 3) / 4 * 4;
     part->offset = offset;

@@ -16,10 +16,11 @@ struct KvPart {
   int64_t offset = 0;  // bytes from the row's start
 };
 
-// One token in one layer. MLA keeps latent, rope and (with sparse attention) index; GQA keeps key and value.
+// One token in one layer. GQA keeps key and value; MLA keeps latent and, with sparse attention, index.
 struct KvRow {
-  KvPart key, value;           // [kv_heads * head_dim] each
-  KvPart latent, rope, index;  // [kv_lora], [rope], [index_dim]
+  KvPart key, value;  // [kv_heads * head_dim] each
+  KvPart latent;      // [kv_lora + rope]: the normalised latent, then the turned rope part
+  KvPart index;       // [index width]
   int64_t bytes = 0;
 };
 

@@ -12,8 +12,7 @@ KvLayout two_layers() {
   row.key = {KvFormat::bf16, 24, 0};
   row.value = {KvFormat::bf16, 24, 0};
   KvRow mla;
-  mla.latent = {KvFormat::f32, 17, 0};
-  mla.rope = {KvFormat::bf16, 7, 0};
+  mla.latent = {KvFormat::bf16, 41, 0};
   mla.index = {KvFormat::f32, 3, 0};
   return {lay_out(row), lay_out(mla)};
 }
@@ -22,7 +21,6 @@ TEST(KvLayout, PartsFollowEachOther) {
   const KvLayout layout = two_layers();
   EXPECT_EQ(layout[0].value.offset, 48);
   EXPECT_EQ(layout[0].bytes, 128);
-  EXPECT_EQ(layout[1].rope.offset, 68);
   EXPECT_EQ(layout[1].index.offset, 84);  // 82 rounded up to a multiple of 4
   EXPECT_EQ(layout[1].bytes, 128);
   EXPECT_EQ(page_bytes(layout), 2 * 128 * 64);

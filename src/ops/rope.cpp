@@ -34,6 +34,7 @@ double yarn_mscale(double factor, double scale) {
 
 double rope_magnitude(const RopeConfig& c) {
   if (c.scaling != RopeScaling::yarn) return 1;
+  if (c.attention_factor) return *c.attention_factor;
   return yarn_mscale(c.factor, c.mscale) / yarn_mscale(c.factor, c.mscale_all_dim);
 }
 

@@ -3,6 +3,7 @@
 // to 2.5).
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -18,8 +19,10 @@ struct RopeConfig {
   double factor = 1;                                                     // linear, yarn, llama3
   double original = 0;                                                   // positions before the extension
   double beta_fast = 32, beta_slow = 1, mscale = 1, mscale_all_dim = 0;  // yarn
-  double low_freq = 1, high_freq = 4;                                    // llama3
-  std::vector<float> divisors;  // [dims / 2], what a GGUF file gives for llama3
+  std::optional<double>
+      attention_factor;                // yarn: what cos and sin are multiplied by, instead of mscale's ratio
+  double low_freq = 1, high_freq = 4;  // llama3
+  std::vector<float> divisors;         // [dims / 2], what a GGUF file gives for llama3
 };
 
 // inv_freq [dims / 2], rounded to f32 as the references do.

@@ -15,13 +15,14 @@ static_assert(std::endian::native == std::endian::little,
 constexpr int kSmallBlock = 32;   // weights of a block of Q4_0 .. Q8_0, IQ4_NL, MXFP4
 constexpr int kSuperBlock = 256;  // weights of a block of Q2_K .. Q6_K, IQ4_XS
 
-// Weight l of the small 4- and 5-bit blocks is the low nibble of qs[l], weight l + 16 its high nibble.
 // IQ4_NL and IQ4_XS look their codes up here.
 constexpr int8_t kIq4Values[16] = {-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113};
 // Twice the e2m1 values of MXFP4.
 constexpr int8_t kMxfp4Values[16] = {0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12};
 
 #pragma pack(push, 1)
+
+// Where 32 codes have 4 or 5 bits, weight l has the low nibble of qs[l] and weight l + 16 the high one.
 
 struct BlockQ4_0 {  // x = d (q - 8)
   uint16_t d;
@@ -33,9 +34,9 @@ struct BlockQ4_1 {  // x = d q + m
   uint8_t qs[16];
 };
 
-struct BlockQ5_0 {  // x = d (q - 16); q(e) = nibble | bit e of qh << 4
+struct BlockQ5_0 {  // x = d (q - 16); q of weight e = nibble | (qh >> e & 1) << 4
   uint16_t d;
-  uint8_t qh[4];  // 32 bits, little-endian
+  uint8_t qh[4];  // a u32
   uint8_t qs[16];
 };
 

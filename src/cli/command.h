@@ -1,0 +1,21 @@
+#pragma once
+// The commands: one source file each, which parses, calls and prints.
+
+#include <functional>
+#include <string>
+
+namespace CLI {
+class App;
+}
+
+namespace minke {
+
+// What the chosen command does once all flags are parsed; returns the exit code.
+using Action = std::function<int()>;
+
+constexpr int kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitInterrupted = 130;
+
+// Each adds its subcommand to the app; when that is chosen, `action` is set.
+void add_verify(CLI::App& app, Action& action);
+
+}  // namespace minke

@@ -1,0 +1,40 @@
+#include "cli/model_flags.h"
+
+#include <CLI/CLI.hpp>
+
+#include "base/error.h"
+
+namespace minke {
+
+void ModelFlags::add_model(CLI::App& command) {
+  command.add_option("MODEL", model, "A .gguf file, a Hugging Face folder, or the name of a pulled model")
+      ->required();
+  command.add_option("--allow-field", allowed, "Pass over this unknown config field or tensor (repeatable)")
+      ->type_name("NAME");
+}
+
+void ModelFlags::add_machine(CLI::App& command) {
+  command.add_option("--isa", isa,
+                     "Instruction set: scalar, avx2, avx512, avx512-vnni, neon (default: the widest here)");
+  command.add_option("--threads", threads, "Threads (default: one per physical core)")
+      ->check(CLI::Range(1, 1024));
+}
+
+LoadOptions ModelFlags::load_options() const {
+  LoadOptions options;
+  options.allowed = {allowed.begin(), allowed.end()};
+  return options;
+}
+
+std::optional<Isa> ModelFlags::chosen_isa() const {
+  if (isa.empty()) return std::nullopt;
+  std::string here;
+  for (const Isa known : supported_isas()) here += (here.empty() ? "" : ", ") + std::string(name(known));
+  const auto chosen = isa_by_name(isa);
+  if (!chosen)
+    throw Error(fmt::format("unknown instruction set '{}'", isa), "--isa", "this machine has " + here);
+  if (!supported(*chosen)) throw Error(fmt::format("this machine has no {}", isa), "--isa", "it has " + here);
+  return chosen;
+}
+
+}  // namespace minke

@@ -1,0 +1,29 @@
+#pragma once
+// Flags that every command with a model shares.
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "model/instance.h"
+
+namespace CLI {
+class App;
+}
+
+namespace minke {
+
+struct ModelFlags {
+  std::string model;
+  std::vector<std::string> allowed;
+  std::string isa;
+  int threads = 0;
+
+  void add_model(CLI::App& command);    // MODEL and --allow-field
+  void add_machine(CLI::App& command);  // --isa and --threads
+
+  LoadOptions load_options() const;
+  std::optional<Isa> chosen_isa() const;  // throws Error naming the flag
+};
+
+}  // namespace minke

@@ -1,0 +1,313 @@
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <condition_variable>
+#include <deque>
+#include <list>
+#include <mutex>
+#include <thread>
+
+#include "base/error.h"
+#include "base/random.h"
+#include "engine/kept.h"
+#include "engine/sequence.h"
+
+namespace minke {
+namespace {
+
+double seconds(Clock::time_point from, Clock::time_point to) {
+  return std::chrono::duration<double>(to - from).count();
+}
+
+int pages_of(int tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+}  // namespace
+
+const char* name(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::stop: return "stop";
+    case FinishReason::length: return "length";
+    case FinishReason::context: return "context";
+    case FinishReason::cancelled: return "cancelled";
+    case FinishReason::failed: return "failed";
+  }
+  return "?";
+}
+
+struct Engine::Impl {
+  Impl(const Model& m, const Tokenizer& t, const EngineOptions& o)
+      : model(m), tokenizer(t), instance(m, prepared(o.instance)), context(o.instance.limits.context) {
+    ends = tokenizer.end_tokens();
+    ends.insert(ends.end(), model.config.eos.begin(), model.config.eos.end());
+    for (Token id = 0; id < model.config.vocab; ++id)
+      if (id >= tokenizer.size() || tokenizer.is_unused(id)) unused.push_back(id);
+    publish();
+    thread = std::thread([this] { run(); });
+  }
+
+  ~Impl() {
+    {
+      std::lock_guard lock(mutex);
+      ending = true;
+    }
+    wake.notify_one();
+    thread.join();
+  }
+
+  static InstanceOptions prepared(InstanceOptions o) {
+    o.limits.logit_rows = o.limits.sequences;
+    return o;
+  }
+
+  // ---- what other threads call
+
+  uint64_t submit(Request request) {
+    check(request);
+    std::unique_lock lock(mutex);
+    const uint64_t id = ++last_id;
+    inbox.push_back(std::make_unique<Sequence>(id, std::move(request), tokenizer));
+    ++counts.waiting;
+    lock.unlock();
+    wake.notify_one();
+    return id;
+  }
+
+  void cancel(uint64_t id) {
+    {
+      std::lock_guard lock(mutex);
+      cancelled.push_back(id);
+    }
+    wake.notify_one();
+  }
+
+  void check(const Request& r) const {
+    validate(r.sampling, model.config.vocab);
+    if (r.prompt.empty()) throw Error("the prompt is empty");
+    for (const Token t : r.prompt)
+      if (t < 0 || t >= model.config.vocab)
+        throw Error(fmt::format("token {} is outside the vocabulary", t), "prompt");
+    if (r.prompt.size() >= static_cast<size_t>(context))
+      throw Error(
+          fmt::format("{} tokens, and the context holds {} with the answer", r.prompt.size(), context),
+          "prompt", "a larger --ctx, or a shorter prompt");
+    if (r.max_tokens == 0 || r.max_tokens < -1)
+      throw Error(fmt::format("{} is not a number of tokens", r.max_tokens), "max_tokens");
+    for (const std::string& s : r.stop)
+      if (s.empty()) throw Error("a stop string is empty", "stop");
+  }
+
+  // ---- the engine's thread
+
+  void run() {
+    while (receive()) {
+      admit();
+      if (!running.empty()) step();
+    }
+    for (auto& s : running) finish(*s, FinishReason::cancelled);
+    for (auto& s : waiting) finish(*s, FinishReason::cancelled);
+  }
+
+  // Waits for work; takes in what came. False when the engine ends.
+  bool receive() {
+    std::vector<uint64_t> cancels;
+    {
+      std::unique_lock lock(mutex);
+      wake.wait(lock, [&] {
+        return ending || !inbox.empty() || !cancelled.empty() || !running.empty() || !waiting.empty();
+      });
+      for (auto& s : inbox) waiting.push_back(std::move(s));
+      inbox.clear();
+      cancels.swap(cancelled);
+      if (ending) return false;
+    }
+    for (const uint64_t id : cancels) {
+      const auto same = [&](const auto& s) { return s->id == id; };
+      for (auto* list : {&running, &waiting}) {
+        const auto it = std::find_if(list->begin(), list->end(), same);
+        if (it == list->end()) continue;
+        finish(**it, FinishReason::cancelled);
+        list->erase(it);
+      }
+    }
+    return true;
+  }
+
+  // Starts waiting requests in order while there are places, and pages for prompt and whole answer: what runs
+  // never runs out.
+  void admit() {
+    while (!waiting.empty() && static_cast<int>(running.size()) < instance.state().limits.sequences) {
+      Sequence& s = *waiting.front();
+      const int wanted =
+          s.request.max_tokens < 0
+              ? context
+              : static_cast<int>(std::min<int64_t>(int64_t{s.prompt_size()} + s.request.max_tokens, context));
+      s.most_tokens = wanted;
+      s.at_most = s.request.max_tokens < 0 || int64_t{s.prompt_size()} + s.request.max_tokens > context
+                      ? FinishReason::context
+                      : FinishReason::length;
+      s.kv = kept.take(instance.kv(), s.request.prompt);
+      s.cached = s.kv.length;
+      while (!instance.kv().reserve(s.kv, wanted) && kept.drop_oldest(instance.kv())) {
+      }
+      if (static_cast<int>(s.kv.pages.size()) <
+          pages_of(wanted)) {  // others have them: their end brings them back
+        MINKE_CHECK(!running.empty());
+        std::vector<Token> held(s.tokens.begin(), s.tokens.begin() + s.kv.length);
+        instance.kv().truncate(s.kv, s.kv.length);
+        kept.keep(instance.kv(), std::move(held), std::move(s.kv));
+        s.kv = {};
+        return;
+      }
+      s.started = Clock::now();
+      running.push_back(std::move(waiting.front()));
+      waiting.pop_front();
+    }
+  }
+
+  // One forward pass: a token of every answer under way, and prompt pieces up to the rows that are left.
+  void step() {
+    tokens.clear();
+    slices.clear();
+    in_step.clear();
+    int left = instance.state().limits.rows;
+    const auto add = [&](Sequence& s) {
+      const int count = std::min(s.unfed(), left);
+      if (count == 0) return;
+      const bool whole = count == s.unfed();
+      slices.push_back({&s.kv, static_cast<int>(tokens.size()), count, s.kv.length,
+                        whole ? Want::last_logits : Want::nothing});
+      tokens.insert(tokens.end(), s.tokens.begin() + s.kv.length, s.tokens.begin() + s.kv.length + count);
+      in_step.push_back(&s);
+      left -= count;
+    };
+    for (auto& s : running)
+      if (s->answer_size() > 0) add(*s);
+    for (auto& s : running)
+      if (s->answer_size() == 0) add(*s);
+    try {
+      instance.forward({tokens, slices, {}});
+    } catch (const Error& e) {
+      fail_step(e.what());
+      return;
+    }
+    int row = 0;
+    std::vector<Sequence*> ended;
+    for (size_t i = 0; i < in_step.size(); ++i) {
+      if (slices[i].want == Want::nothing) continue;
+      if (accept(*in_step[i], instance.state().logits + int64_t{row++} * model.config.vocab))
+        ended.push_back(in_step[i]);
+    }
+    ++finished.steps;
+    for (Sequence* s : ended) running.remove_if([&](const auto& r) { return r.get() == s; });
+    publish();
+  }
+
+  void fail_step(const std::string& why) {
+    for (Sequence* s : in_step) {
+      finish(*s, FinishReason::failed, why);
+      running.remove_if([&](const auto& r) { return r.get() == s; });
+    }
+  }
+
+  // Samples the next token of a sequence and hands it on. True when the sequence ended.
+  bool accept(Sequence& s, float* logits) {
+    if (s.answer_size() == 0) s.answered = Clock::now();
+    const std::span<float> all(logits, static_cast<size_t>(model.config.vocab));
+    for (const Token t : unused) all[static_cast<size_t>(t)] = -std::numeric_limits<float>::infinity();
+    const Sampling& sampling = s.request.sampling;
+    std::vector<float> raw;
+    if (sampling.logprobs >= 0) raw.assign(all.begin(), all.end());
+    const auto list = candidates(sampling, s.said(), all);
+    // The draw depends on seed and position alone.
+    const Token token = draw(list, Random(sampling.seed, static_cast<uint64_t>(s.answer_size())).uniform());
+    s.tokens.push_back(token);
+
+    Output out{token, {}, {}};
+    if (sampling.logprobs >= 0) out.logprobs = logprobs(raw, token, sampling.logprobs);
+    const bool stopped = std::ranges::count(s.request.stop_tokens, token) > 0;
+    const bool ended = stopped || (!s.request.ignore_end && std::ranges::count(ends, token) > 0);
+    if (!ended) out.text = s.stop.push(s.detokenizer.push(token));
+    if (s.request.output) s.request.output(out);
+    if (ended || !s.stop.stopped().empty()) return finish(s, FinishReason::stop), true;
+    if (static_cast<int>(s.tokens.size()) >= s.most_tokens) return finish(s, s.at_most), true;
+    return false;
+  }
+
+  void finish(Sequence& s, FinishReason reason, std::string error = {}) {
+    Finish f;
+    f.reason = reason;
+    if (s.stop.stopped().empty()) f.text = s.stop.push(s.detokenizer.finish()) + s.stop.finish();
+    f.stop = s.stop.stopped();
+    f.error = std::move(error);
+    f.prompt_tokens = s.prompt_size();
+    f.cached_tokens = s.cached;
+    f.output_tokens = s.answer_size();
+    const auto now = Clock::now();
+    const bool started = s.started != Clock::time_point{}, answered = s.answered != Clock::time_point{};
+    f.wait_seconds = seconds(s.submitted, started ? s.started : now);
+    if (started) f.prefill_seconds = seconds(s.started, answered ? s.answered : now);
+    if (answered) f.decode_seconds = seconds(s.answered, now);
+    if (reason == FinishReason::failed) {
+      s.kv.length = std::min(s.kv.length, static_cast<int>(s.kv.pages.size()) * kPageTokens);
+      instance.kv().truncate(s.kv, 0);  // rows written in a step that failed are not to be trusted
+    } else if (!s.kv.pages.empty()) {
+      s.tokens.resize(static_cast<size_t>(s.kv.length));
+      instance.kv().truncate(s.kv, s.kv.length);
+      kept.keep(instance.kv(), std::move(s.tokens), std::move(s.kv));
+    }
+    finished.prompt_tokens += f.prompt_tokens;
+    finished.cached_tokens += f.cached_tokens;
+    finished.output_tokens += f.output_tokens;
+    if (s.request.finish) s.request.finish(f);
+    publish();
+  }
+
+  void publish() {
+    std::lock_guard lock(mutex);
+    counts.running = static_cast<int>(running.size());
+    counts.waiting = static_cast<int>(waiting.size() + inbox.size());
+    counts.pages = instance.kv().pages();
+    counts.free_pages = instance.kv().free_pages() + kept.pages();
+    counts.steps = finished.steps;
+    counts.prompt_tokens = finished.prompt_tokens;
+    counts.cached_tokens = finished.cached_tokens;
+    counts.output_tokens = finished.output_tokens;
+  }
+
+  const Model& model;
+  const Tokenizer& tokenizer;
+  Instance instance;
+  Kept kept;
+  std::vector<Token> ends, unused;
+  int context;
+  std::list<std::unique_ptr<Sequence>> running, waiting;
+  EngineStats finished;
+  std::vector<Token> tokens;  // of the step
+  std::vector<SequenceSlice> slices;
+  std::vector<Sequence*> in_step;
+
+  mutable std::mutex mutex;
+  std::condition_variable wake;
+  std::vector<std::unique_ptr<Sequence>> inbox;  // under mutex, as all below
+  std::vector<uint64_t> cancelled;
+  bool ending = false;
+  uint64_t last_id = 0;
+  EngineStats counts;
+  std::thread thread;  // last: everything it uses is there when it starts
+};
+
+Engine::Engine(const Model& model, const Tokenizer& tokenizer, EngineOptions options)
+    : impl_(std::make_unique<Impl>(model, tokenizer, options)) {}
+
+Engine::~Engine() = default;
+
+uint64_t Engine::submit(Request request) { return impl_->submit(std::move(request)); }
+void Engine::cancel(uint64_t id) { impl_->cancel(id); }
+int Engine::context() const { return impl_->context; }
+
+EngineStats Engine::stats() const {
+  std::lock_guard lock(impl_->mutex);
+  return impl_->counts;
+}
+
+}  // namespace minke

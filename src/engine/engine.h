@@ -1,0 +1,83 @@
+#pragma once
+// Requests in, tokens out: many at once over one model.
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "engine/sampling.h"
+#include "model/instance.h"
+#include "text/tokenizer.h"
+
+namespace minke {
+
+enum class FinishReason : uint8_t {
+  stop,     // an end token, a stop token or a stop string
+  length,   // max_tokens
+  context,  // the context is full
+  cancelled,
+  failed,
+};
+const char* name(FinishReason reason);
+
+// One generated token. Text may be empty: half a character, or what may become a stop string, is held back.
+struct Output {
+  Token token;
+  std::string text;
+  Logprobs logprobs;  // where asked for
+};
+
+struct Finish {
+  FinishReason reason;
+  std::string text;   // held back until now
+  std::string stop;   // the stop string that was met
+  std::string error;  // with failed
+  int prompt_tokens = 0;
+  int cached_tokens = 0;  // of the prompt, found in the cache
+  int output_tokens = 0;  // the end token included
+  double wait_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
+};
+
+struct Request {
+  std::vector<Token> prompt;  // not empty
+  Sampling sampling;
+  int max_tokens = -1;             // -1: until the context is full
+  std::vector<std::string> stop;   // not part of the text that comes out
+  std::vector<Token> stop_tokens;  // beside the model's own end tokens; their text does not come out
+  bool ignore_end = false;         // go on after end tokens
+  // Called on the engine's thread, in order, finish last and exactly once. They must not block for long.
+  std::function<void(const Output&)> output;
+  std::function<void(const Finish&)> finish;
+};
+
+struct EngineStats {
+  int running = 0, waiting = 0;
+  int pages = 0, free_pages = 0;
+  int64_t steps = 0, prompt_tokens = 0, cached_tokens = 0, output_tokens = 0;
+};
+
+struct EngineOptions {
+  InstanceOptions instance;  // limits: sequences run at once, context tokens of all of them, rows a step
+};
+
+// One thread owns all model state; any thread may call. Model and tokenizer must outlive the engine.
+class Engine {
+ public:
+  Engine(const Model& model, const Tokenizer& tokenizer, EngineOptions options);
+  ~Engine();  // cancels what runs
+
+  // Throws Error naming the setting that is wrong, or saying that the prompt is longer than the context. Same
+  // model, prompt, sampling and seed: same output, whatever runs beside it and on however many threads.
+  uint64_t submit(Request request);
+  void cancel(uint64_t id);  // its finish comes within a step; an unknown id is none
+  EngineStats stats() const;
+  int context() const;  // tokens that prompt and answer of one request may have together
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace minke

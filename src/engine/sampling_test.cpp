@@ -1,0 +1,150 @@
+#include "engine/sampling.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "base/error.h"
+#include "base/file.h"
+#include "base/json.h"
+#include "base/random.h"
+
+namespace minke {
+namespace {
+
+Sampling settings_of(const Json& json) {
+  Sampling s;
+  s.temperature = 1;
+  for (const auto& [key, value] : json.as_object()) {
+    const float v = static_cast<float>(value.as_double());
+    if (key == "temperature")
+      s.temperature = v;
+    else if (key == "top_k")
+      s.top_k = static_cast<int>(v);
+    else if (key == "top_p")
+      s.top_p = v;
+    else if (key == "min_p")
+      s.min_p = v;
+    else if (key == "repetition_penalty")
+      s.repetition_penalty = v;
+    else
+      ADD_FAILURE() << key;
+  }
+  return s;
+}
+
+TEST(Sampling, FiltersAsTheReference) {
+  const Json cases = parse_json(read_file(MINKE_TESTS_DIR "/golden/units/sampling.json"));
+  ASSERT_FALSE(cases.as_array().empty());
+  for (const Json& c : cases.as_array()) {
+    std::vector<float> logits;
+    for (const Json& l : c.at("logits").as_array()) logits.push_back(static_cast<float>(l.as_double()));
+    std::vector<Token> previous;
+    for (const Json& id : c.at("previous_ids").as_array())
+      previous.push_back(static_cast<Token>(id.as_int()));
+    std::vector<double> given(logits.size());
+    for (const Candidate& x : candidates(settings_of(c.at("settings")), {previous, {}}, logits))
+      given[static_cast<size_t>(x.token)] = x.probability;
+    const JsonArray& wanted = c.at("probs").as_array();
+    for (size_t i = 0; i < given.size(); ++i)
+      EXPECT_NEAR(given[i], wanted[i].as_double(), 1e-6) << to_string(c.at("settings")) << ' ' << i;
+  }
+}
+
+TEST(Sampling, ZeroTemperatureTakesTheLikeliestAndTheLowerOfEquals) {
+  std::vector<float> logits = {1, 5, 3, 5};
+  const auto list = candidates({}, {}, logits);
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0].token, 1);
+}
+
+TEST(Sampling, PresenceAndFrequencyCountTheAnswerOnly) {
+  Sampling s;
+  s.temperature = 1;
+  s.presence_penalty = 0.5f;
+  s.frequency_penalty = 0.25f;
+  s.logit_bias = {{3, 2.0f}};
+  std::vector<float> logits = {0, 0, 0, 0};
+  const std::vector<Token> prompt = {0, 0, 0}, answer = {1, 2, 2};
+  const auto list = candidates(s, {prompt, answer}, logits);
+  EXPECT_EQ(logits, (std::vector<float>{0, -0.75f, -1.0f, 2.0f}));
+  EXPECT_EQ(list.front().token, 3);
+}
+
+TEST(Sampling, TypicalKeepsWhatIsNearestTheExpectedSurprise) {
+  Sampling s;
+  s.temperature = 1;
+  s.typical_p = 0.2f;
+  std::vector<float> logits = {std::log(0.7f), std::log(0.2f), std::log(0.1f)};
+  // Entropy 0.80: surprises are 0.36, 1.61, 2.30, so the first is nearest; it alone reaches 0.2.
+  const auto list = candidates(s, {}, logits);
+  ASSERT_EQ(list.size(), 1u);
+  EXPECT_EQ(list[0].token, 0);
+}
+
+TEST(Sampling, MinusInfinityIsNeverDrawn) {
+  Sampling s;
+  s.temperature = 5;
+  std::vector<float> logits = {0, -INFINITY, 0};
+  for (const Candidate& c : candidates(s, {}, logits)) EXPECT_NE(c.token, 1);
+}
+
+TEST(Sampling, ProbabilitiesSumToOneAndDescend) {
+  rc::check([] {
+    Random random(*rc::gen::arbitrary<uint64_t>());
+    Sampling s;
+    s.temperature = static_cast<float>(0.1 + 2 * random.uniform());
+    s.top_k = static_cast<int>(random.below(50));
+    s.top_p = static_cast<float>(0.01 + 0.99 * random.uniform());
+    s.min_p = static_cast<float>(random.uniform() * 0.2);
+    s.typical_p = random.below(2) ? 1.0f : 0.5f;
+    std::vector<float> logits(1 + random.below(300));
+    for (float& l : logits) l = random.normal() * 4;
+    const auto list = candidates(s, {}, logits);
+    double total = 0;
+    for (size_t i = 0; i < list.size(); ++i) {
+      total += list[i].probability;
+      RC_ASSERT(i == 0 || list[i - 1].probability >= list[i].probability);
+    }
+    RC_ASSERT(std::abs(total - 1) < 1e-5);
+  });
+}
+
+TEST(Sampling, DrawFollowsTheDistribution) {
+  const std::vector<Candidate> list = {{7, 0.5f}, {3, 0.3f}, {9, 0.2f}};
+  Random random(1);
+  int counts[10] = {};
+  for (int i = 0; i < 20000; ++i) ++counts[draw(list, random.uniform())];
+  EXPECT_NEAR(counts[7], 10000, 300);
+  EXPECT_NEAR(counts[3], 6000, 300);
+  EXPECT_NEAR(counts[9], 4000, 300);
+  EXPECT_EQ(draw(list, 1.0), 9);
+}
+
+TEST(Sampling, LogprobsAreOfTheRawLogits) {
+  const std::vector<float> logits = {0, 1, 2};
+  const Logprobs l = logprobs(logits, 0, 2);
+  const double base = std::log(1 + std::exp(1.0) + std::exp(2.0));
+  EXPECT_NEAR(l.own, -base, 1e-6);
+  ASSERT_EQ(l.top.size(), 2u);
+  EXPECT_EQ(l.top[0].first, 2);
+  EXPECT_NEAR(l.top[1].second, 1 - base, 1e-6);
+}
+
+TEST(Sampling, OutOfRangeSettingsAreNamed) {
+  Sampling s;
+  s.top_p = 0;
+  try {
+    validate(s, 10);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.subject(), "top_p");
+  }
+  s.top_p = 1;
+  s.logit_bias = {{10, 0.0f}};
+  EXPECT_THROW(validate(s, 10), Error);
+}
+
+}  // namespace
+}  // namespace minke

@@ -1,0 +1,42 @@
+#pragma once
+// One request as the engine sees it.
+
+#include <chrono>
+
+#include "engine/engine.h"
+#include "engine/stop_text.h"
+#include "kv/pool.h"
+
+namespace minke {
+
+using Clock = std::chrono::steady_clock;
+
+struct Sequence {
+  Sequence(uint64_t number, Request r, const Tokenizer& tokenizer)
+      : id(number),
+        request(std::move(r)),
+        tokens(request.prompt),
+        detokenizer(tokenizer, true),
+        stop(request.stop) {}
+
+  uint64_t id;
+  Request request;
+  std::vector<Token> tokens;  // prompt, then answer
+  KvView kv;
+  int most_tokens = 0;                          // prompt and answer together
+  FinishReason at_most = FinishReason::length;  // why no more
+  int cached = 0;
+  Detokenizer detokenizer;
+  StopText stop;
+  Clock::time_point submitted = Clock::now(), started, answered;
+
+  int prompt_size() const { return static_cast<int>(request.prompt.size()); }
+  int answer_size() const { return static_cast<int>(tokens.size()) - prompt_size(); }
+  int unfed() const { return static_cast<int>(tokens.size()) - kv.length; }
+  Said said() const {
+    const std::span<const Token> all = tokens;
+    return {all.first(request.prompt.size()), all.subspan(request.prompt.size())};
+  }
+};
+
+}  // namespace minke

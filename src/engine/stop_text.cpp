@@ -1,0 +1,36 @@
+#include "engine/stop_text.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace minke {
+
+std::string StopText::push(std::string_view text) {
+  if (!stopped_.empty()) return {};
+  held_ += text;
+  size_t first = std::string::npos;
+  for (const std::string& stop :
+       stops_) {  // the earliest one, and of those at one place the first in the list
+    const size_t at = held_.find(stop);
+    if (at < first) {
+      first = at;
+      stopped_ = stop;
+    }
+  }
+  if (first != std::string::npos) {
+    held_.resize(first);
+    return std::exchange(held_, {});
+  }
+  size_t keep = 0;  // the longest end of the text that begins a stop string
+  for (const std::string& stop : stops_) {
+    for (size_t n = std::min(stop.size() - 1, held_.size()); n > keep; --n)
+      if (std::string_view(held_).ends_with(std::string_view(stop).substr(0, n))) keep = n;
+  }
+  std::string out = held_.substr(0, held_.size() - keep);
+  held_.erase(0, held_.size() - keep);
+  return out;
+}
+
+std::string StopText::finish() { return std::exchange(held_, {}); }
+
+}  // namespace minke

@@ -1,0 +1,311 @@
+#include "model/forward.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+#include "ops/indexer.h"
+#include "ops/rows.h"
+
+namespace minke {
+namespace {
+
+constexpr float kLatentEps =
+    1e-6f;  // of q_a_norm, kv_a_norm and the indexer's norm, whatever the model's own
+
+// One step: everything the layers share.
+struct Step {
+  const Context& ctx;
+  const Config& c;
+  const Weights& weights;
+  State& s;
+  const Batch& batch;
+  Tap* tap;
+  int n;  // rows
+
+  const LayerWeights& layer_weights(int layer) const { return weights.layers[static_cast<size_t>(layer)]; }
+  Rows rows(const float* data, int cols) const { return {data, cols, n, cols}; }
+  Rotation rotation(bool half) const { return {s.cos, s.sin, c.rope.dims, half}; }
+
+  void start();
+  void embed();
+  void layer(int layer);
+  void gqa(int layer, const LayerWeights& w);
+  void mla(int layer, const LayerWeights& w);
+  bool choose(int layer, const LayerWeights& w);
+  void ffn(const LayerWeights& w);
+  void experts(int layer, const LayerWeights& w);
+  void gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter);
+  void finish(const char* hidden_name, const char* logits_name, const float* norm);
+
+  void scale_queries(int layer, int width) const;
+  void store_rows(int layer, const KvPart& part, const float* data, int64_t stride) const;
+  void see(const char* name, int layer, const float* data, int cols) const {
+    if (tap) tap->floats(name, layer, rows(data, cols));
+  }
+};
+
+void Step::start() {
+  MINKE_CHECK(n > 0 && n <= s.limits.rows, "{} rows, {} at most", n, s.limits.rows);
+  s.runs.clear();
+  for (const SequenceSlice& slice : batch.sequences) {
+    MINKE_CHECK(static_cast<int64_t>(slice.kv->pages.size()) * kPageTokens >= slice.position + slice.count);
+    s.runs.push_back({slice.first, slice.count, slice.position, slice.kv});
+    for (int i = 0; i < slice.count; ++i) s.positions[slice.first + i] = slice.position + i;
+  }
+  rope_angles(s.frequencies, s.rope_magnitude, {s.positions, static_cast<size_t>(n)}, s.cos, s.sin);
+}
+
+void Step::embed() {
+  ctx.pool.for_each(n, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r)
+      dequantize_row(weights.embed, batch.tokens[static_cast<size_t>(r)], s.hidden + r * c.dim);
+  });
+}
+
+// Rows of one part into the cache, in its format.
+void Step::store_rows(int layer, const KvPart& part, const float* data, int64_t stride) const {
+  for (const Run& run : s.runs) {
+    for (int i = 0; i < run.count; ++i) {
+      std::byte* to = s.kv->row_at(layer, *run.kv, run.position + i) + part.offset;
+      const float* from = data + (run.row + i) * stride;
+      if (part.format == KvFormat::f32)
+        std::memcpy(to, from, static_cast<size_t>(part.width) * sizeof(float));
+      else
+        ctx.kernels.to_bf16(from, part.width, reinterpret_cast<uint16_t*>(to));
+    }
+  }
+}
+
+// q times the scale of q . k; in Llama 4's layers without rotation it also grows with the position.
+void Step::scale_queries(int layer, int width) const {
+  const bool grows = !c.rotates(layer) && c.temperature_scale > 0;
+  ctx.pool.for_each(n, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      float scale = c.attention_scale;
+      if (grows) {
+        const float step = std::floor(static_cast<float>(s.positions[r] + 1) / c.temperature_floor);
+        scale *= 1 + c.temperature_scale * std::log(1 + step);
+      }
+      ctx.kernels.scale(s.q + r * width, scale, width);
+    }
+  });
+}
+
+// Grouped-query attention: s.normed in, added to s.hidden.
+void Step::gqa(int layer, const LayerWeights& w) {
+  const int q_width = c.heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
+  const auto bias = [](const Mat& b) { return b ? b.f32() : nullptr; };
+  const Product qkv[] = {{&w.wq, s.q, q_width, bias(w.bq)},
+                         {&w.wk, s.k, kv_width, bias(w.bk)},
+                         {&w.wv, s.v, kv_width, bias(w.bv)}};
+  linear(ctx, s.work, rows(s.normed, c.dim), qkv);
+  if (c.rotates(layer)) {
+    rope(ctx, rotation(c.rope.half), s.q, n, q_width, c.heads, c.head_dim);
+    rope(ctx, rotation(c.rope.half), s.k, n, kv_width, c.kv_heads, c.head_dim);
+    if (c.qk_norm) {
+      normalise_heads(ctx, s.q, n, q_width, c.heads, c.head_dim, c.norm_eps);
+      normalise_heads(ctx, s.k, n, kv_width, c.kv_heads, c.head_dim, c.norm_eps);
+    }
+  }
+  scale_queries(layer, q_width);
+  const KvRow& row = s.kv->row(layer);
+  store_rows(layer, row.key, s.k, kv_width);
+  store_rows(layer, row.value, s.v, kv_width);
+  const AttentionShape shape{c.heads, c.kv_heads, c.head_dim,       c.head_dim,
+                             row.key, row.value,  c.lookback(layer)};
+  attention(ctx, s.work, *s.kv, layer, shape, s.runs, s.q, s.attended);
+  linear(ctx, s.work, rows(s.attended, q_width), {&w.wo, s.hidden, c.dim, bias(w.bo), true});
+}
+
+// The indexer's choice of positions for every row. False where no row sees more than topk, so that attention
+// is dense.
+bool Step::choose(int layer, const LayerWeights& w) {
+  const IndexerConfig& x = *c.indexer;
+  const KvPart& part = s.kv->row(layer).index;
+  const Product from_hidden[] = {{&w.index_k, s.index_k, x.width, nullptr, false, true},
+                                 {&w.index_weights, s.index_weights, x.heads, nullptr, false, true}};
+  linear(ctx, s.work, rows(s.normed, c.dim), from_hidden);
+  layernorm(ctx, rows(s.index_k, x.width), w.index_k_norm.f32(), w.index_k_bias.f32(), kLatentEps, s.index_k,
+            x.width);
+  rope(ctx, rotation(true), s.index_k, n, x.width, 1, x.width);
+  store_rows(layer, part, s.index_k, x.width);
+
+  const bool needed =
+      std::any_of(s.runs.begin(), s.runs.end(), [&](const Run& r) { return r.position + r.count > x.topk; });
+  if (!needed && !s.limits.inspect) return false;
+  const int q_width = x.heads * x.width;
+  linear(ctx, s.work, rows(s.q_latent, c.mla->q_lora), {&w.index_q, s.index_q, q_width});
+  rope(ctx, rotation(true), s.index_q, n, q_width, x.heads, x.width);
+  const float scale = 1 / std::sqrt(static_cast<float>(x.heads) * static_cast<float>(x.width));
+  ctx.kernels.scale(s.index_weights, scale, n * x.heads);
+  const IndexerBatch indexer{x.heads,         x.width,         x.topk,           part,
+                             s.index_q,       s.index_weights, s.limits.inspect, s.index_scores,
+                             s.limits.context};
+  choose_positions(ctx, s.work, *s.kv, layer, indexer, s.runs, s.chosen, s.chosen_counts);
+  if (tap) {
+    if (s.index_scores)
+      tap->floats("indexer_scores", layer, {s.index_scores, s.limits.context, n, s.limits.context});
+    tap->integers("indexer_counts", layer, s.chosen_counts, n, 1);
+    tap->integers("indexer_topk", layer, s.chosen, n, x.topk);
+  }
+  return needed;
+}
+
+// Multi-head latent attention in absorbed form: keys and values are the cached latent itself.
+void Step::mla(int layer, const LayerWeights& w) {
+  const MlaConfig& m = *c.mla;
+  const int head = m.nope + m.rope, q_width = c.heads * head, latent = m.kv_lora + m.rope;
+  if (m.q_lora > 0) {
+    const Product down[] = {{&w.wq_a, s.q_latent, m.q_lora}, {&w.wkv_a, s.kv_latent, latent}};
+    linear(ctx, s.work, rows(s.normed, c.dim), down);
+    rmsnorm(ctx, rows(s.q_latent, m.q_lora), w.q_a_norm.f32(), kLatentEps, s.q_latent, m.q_lora);
+    linear(ctx, s.work, rows(s.q_latent, m.q_lora), {&w.wq_b, s.q, q_width});
+  } else {
+    const Product down[] = {{&w.wq, s.q, q_width}, {&w.wkv_a, s.kv_latent, latent}};
+    linear(ctx, s.work, rows(s.normed, c.dim), down);
+  }
+  rmsnorm(ctx, {s.kv_latent, latent, n, m.kv_lora}, w.kv_a_norm.f32(), kLatentEps, s.kv_latent, latent);
+  rope(ctx, rotation(c.rope.half), s.kv_latent + m.kv_lora, n, latent, 1, m.rope);
+  rope(ctx, rotation(c.rope.half), s.q + m.nope, n, q_width, c.heads, head);
+  scale_queries(layer, q_width);
+  const KvRow& row = s.kv->row(layer);
+  store_rows(layer, row.latent, s.kv_latent, latent);
+  const bool sparse = c.indexer && choose(layer, w);
+
+  head_linear(
+      ctx, s.work, n,
+      {&w.k_b, c.heads, m.kv_lora, s.q, q_width, head, s.q_absorbed, int64_t{c.heads} * latent, latent});
+  ctx.pool.for_each(n, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t i = begin * c.heads; i < end * c.heads; ++i)
+      std::memcpy(s.q_absorbed + i * latent + m.kv_lora, s.q + i * head + m.nope,
+                  static_cast<size_t>(m.rope) * sizeof(float));
+  });
+  KvPart values = row.latent;
+  values.width = m.kv_lora;
+  const AttentionShape shape{c.heads, 1, latent, m.kv_lora, row.latent, values};
+  if (sparse) {
+    const Selection selection{s.chosen, s.chosen_counts, c.indexer->topk};
+    sparse_attention(ctx, s.work, *s.kv, layer, shape, s.runs, selection, s.q_absorbed, s.attended_latent);
+  } else {
+    attention(ctx, s.work, *s.kv, layer, shape, s.runs, s.q_absorbed, s.attended_latent);
+  }
+  const int64_t all = int64_t{c.heads} * m.kv_lora;
+  head_linear(ctx, s.work, n,
+              {&w.v_b, c.heads, m.v, s.attended_latent, all, m.kv_lora, s.attended, c.heads * m.v, m.v});
+  linear(ctx, s.work, rows(s.attended, c.heads * m.v), {&w.wo, s.hidden, c.dim, nullptr, true});
+}
+
+// down(silu(gate x) * (up x)) of s.normed, added to s.hidden.
+void Step::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter) {
+  const Product both[] = {{&gate, s.gate, inter}, {&up, s.up, inter}};
+  linear(ctx, s.work, rows(s.normed, c.dim), both);
+  silu_mul(ctx, s.gate, s.up, n, inter);
+  linear(ctx, s.work, rows(s.gate, inter), {&down, s.hidden, c.dim, nullptr, true});
+}
+
+void Step::experts(int layer, const LayerWeights& w) {
+  const MoeConfig& m = *c.moe;
+  const int experts = m.router.experts, active = m.router.active;
+  linear(ctx, s.work, rows(s.normed, c.dim), {&w.router, s.router_logits, experts, nullptr, false, true});
+  const float* bias = w.router_bias ? w.router_bias.f32() : nullptr;
+  ctx.pool.for_each(n, 4, [&](int64_t begin, int64_t end, int thread) {
+    for (int64_t r = begin; r < end; ++r) {
+      route(m.router, s.router_logits + r * experts, bias, s.router_scratch + int64_t{thread} * 2 * experts,
+            s.expert_ids + r * active, s.expert_weights + r * active);
+    }
+  });
+  if (tap) tap->integers("router_topk", layer, s.expert_ids, n, active);
+  see("router_weights", layer, s.expert_weights, active);
+  const ExpertBatch routed{layer,        experts,          active,
+                           c.dim,        m.inter,          rows(s.normed, c.dim),
+                           s.expert_ids, s.expert_weights, m.scale_input};
+  run_experts(ctx, s.work, *s.source, routed, s.experts, s.hidden);
+  if (m.shared_inter > 0) gated_mlp(w.shared_gate, w.shared_up, w.shared_down, m.shared_inter);
+}
+
+void Step::layer(int layer) {
+  const LayerWeights& w = layer_weights(layer);
+  rmsnorm(ctx, rows(s.hidden, c.dim), w.attn_norm.f32(), c.norm_eps, s.normed, c.dim);
+  if (c.mla)
+    mla(layer, w);
+  else
+    gqa(layer, w);
+  rmsnorm(ctx, rows(s.hidden, c.dim), w.ffn_norm.f32(), c.norm_eps, s.normed, c.dim);
+  if (c.sparse(layer))
+    experts(layer, w);
+  else
+    gated_mlp(w.gate, w.up, w.down, c.inter);
+}
+
+// The rows that come out: normalised, and those wanted as logits through the head.
+void Step::finish(const char* hidden_name, const char* logits_name, const float* norm) {
+  if (tap) {  // shown for every row; s.normed is free by now
+    rmsnorm(ctx, rows(s.hidden, c.dim), norm, c.norm_eps, s.normed, c.dim);
+    see(hidden_name, -1, s.normed, c.dim);
+  }
+  int out = 0, logits = 0;
+  for (const SequenceSlice& slice : batch.sequences) {
+    if (slice.want == Want::nothing) continue;
+    const int first = slice.want == Want::last_logits ? slice.first + slice.count - 1 : slice.first;
+    const int count = slice.first + slice.count - first;
+    rmsnorm(ctx, {s.hidden + int64_t{first} * c.dim, c.dim, count, c.dim}, norm, c.norm_eps,
+            s.output + int64_t{out} * c.dim, c.dim);
+    out += count;
+    if (slice.want == Want::all_hidden) continue;
+    MINKE_CHECK(logits == out - count, "rows wanted as logits come before rows wanted as hidden states");
+    logits += count;
+  }
+  if (logits == 0) return;
+  MINKE_CHECK(logits <= s.limits.logit_rows, "{} rows as logits, {} at most", logits, s.limits.logit_rows);
+  head(ctx, weights, s, s.output, logits, s.logits);
+  if (tap) tap->floats(logits_name, -1, {s.logits, c.vocab, logits, c.vocab});
+}
+
+}  // namespace
+
+void head(const Context& ctx, const Weights& weights, State& state, const float* hidden, int count,
+          float* logits) {
+  const Mat& w = weights.head;
+  linear(ctx, state.work, {hidden, w.cols, count, w.cols}, {&w, logits, w.rows});
+}
+
+void forward(const Context& ctx, const Config& config, const Weights& weights, State& state,
+             const Batch& batch, Tap* tap) {
+  Step step{ctx, config, weights, state, batch, tap, static_cast<int>(batch.tokens.size())};
+  step.start();
+  step.embed();
+  step.see("hidden", 0, state.hidden, config.dim);
+  for (int layer = 0; layer < config.layers; ++layer) {
+    step.layer(layer);
+    step.see("hidden", layer + 1, state.hidden, config.dim);
+  }
+  step.finish("final_norm", "logits", weights.output_norm.f32());
+  for (const SequenceSlice& slice : batch.sequences) slice.kv->length = slice.position + slice.count;
+}
+
+void forward_mtp(const Context& ctx, const Config& config, const Weights& weights, State& state,
+                 const Batch& batch, Tap* tap) {
+  const int layer = config.layers, n = static_cast<int>(batch.tokens.size());
+  MINKE_CHECK(config.mtp_layers > 0 && batch.given.size() == batch.tokens.size());
+  const LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
+  Step step{ctx, config, weights, state, batch, tap, n};
+  step.start();
+  step.embed();
+  ctx.pool.for_each(n, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r) {
+      float* pair = state.pair + r * 2 * config.dim;
+      ctx.kernels.rmsnorm(state.hidden + r * config.dim, w.mtp_embed_norm.f32(), config.norm_eps, config.dim,
+                          pair);
+      ctx.kernels.rmsnorm(batch.given[static_cast<size_t>(r)].hidden, w.mtp_hidden_norm.f32(),
+                          config.norm_eps, config.dim, pair + config.dim);
+    }
+  });
+  linear(ctx, state.work, step.rows(state.pair, 2 * config.dim), {&w.mtp_proj, state.hidden, config.dim});
+  step.layer(layer);
+  step.see("mtp_hidden", -1, state.hidden, config.dim);
+  step.finish("mtp_norm", "mtp_logits", w.mtp_norm.f32());
+}
+
+}  // namespace minke

@@ -1,0 +1,244 @@
+#include "model/load.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+#include "base/float.h"
+#include "model/architecture.h"
+
+namespace minke {
+namespace {
+
+std::string shape_text(std::span<const int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
+
+// f32 values in the shortest of BF16, F16 and F32 that holds them all exactly.
+Format narrowest(const std::vector<float>& values) {
+  bool bf16 = true, f16 = true;
+  for (const float v : values) {
+    bf16 = bf16 && bf16_to_f32(f32_to_bf16(v)) == v;
+    f16 = f16 && f16_to_f32(f32_to_f16(v)) == v;
+    if (!bf16 && !f16) return Format::f32;
+  }
+  return bf16 ? Format::bf16 : Format::f16;
+}
+
+class Loader {
+ public:
+  Loader(Model& model, const LoadOptions& options) : model_(model), options_(options) {}
+
+  void run() {
+    for_each_weight(model_.config, model_.weights,
+                    [&](const WeightSlot& slot, Mat& mat) { load(slot, mat); });
+    for (const TensorView& t : tensors_of(model_)) {
+      if (used_.contains(t.name) || options_.allowed.contains(t.name)) continue;
+      if (is_known_extra(model_.config, t.name, model_.container())) continue;
+      throw Error(fmt::format("{} {} is no weight of a {} model", in_quotes(t.name), t.describe(),
+                              model_.config.arch),
+                  model_.path.string(),
+                  fmt::format("--allow-field '{}' loads the model as if it were not there", t.name));
+    }
+  }
+
+ private:
+  const TensorView* find(std::string_view name) const {
+    return model_.gguf() ? model_.gguf()->tensor(name) : model_.folder()->weights.tensor(name);
+  }
+
+  [[noreturn]] void wrong(const TensorView& t, std::string what) const {
+    throw Error(std::move(what), fmt::format("{}: tensor {}", model_.path.string(), in_quotes(t.name)));
+  }
+
+  void expect_shape(const TensorView& t, std::initializer_list<int64_t> shape) const {
+    if (t.dtype != DType::weights) wrong(t, fmt::format("{} cannot be a weight", t.describe()));
+    if (!std::equal(t.shape.begin(), t.shape.end(), shape.begin(), shape.end()))
+      wrong(t, fmt::format("expected shape {}, found {}", shape_text({shape.begin(), shape.size()}),
+                           t.describe()));
+  }
+
+  void load(const WeightSlot& slot, Mat& mat) {
+    const std::vector<Source> sources = sources_of(model_.config, slot, model_.container());
+    for (const Source& source : sources) {
+      const TensorView* t = find(source.name);
+      if (!t) continue;
+      used_.insert(t->name);
+      mat = slot.vector ? vector(slot, *t) : matrix(slot, *t, source.transform);
+      return;
+    }
+    throw Error(fmt::format("tensor '{}' is missing", sources.front().name), model_.path.string(),
+                "the file is incomplete, or its config is another model's");
+  }
+
+  // Vectors are copied: they are small, and f32 and aligned afterwards.
+  Mat vector(const WeightSlot& slot, const TensorView& t) {
+    expect_shape(t, {slot.cols});
+    const std::vector<float> values = to_floats(t);
+    return made(Format::f32, 1, slot.cols, values.data());
+  }
+
+  Mat made(Format format, int rows, int cols, const float* values) {
+    const int64_t bytes = row_bytes(format, cols);
+    std::byte* data = model_.made.take(bytes * rows);
+    info(format).quantize(values, data, int64_t{rows} * cols);
+    return {data, nullptr, format, rows, cols, bytes};
+  }
+
+  // A matrix as it lies in the file.
+  Mat whole(const TensorView& t, int64_t rows, int64_t cols) {
+    Mat m{t.bytes.data(),           nullptr, t.format, static_cast<int32_t>(rows), static_cast<int32_t>(cols),
+          row_bytes(t.format, cols)};
+    if (t.format == Format::f8_e4m3) m.scales = scales_of(t, rows, cols);
+    return m;
+  }
+
+  // The scales beside an FP8 weight, copied so that they are aligned.
+  const float* scales_of(const TensorView& t, int64_t rows, int64_t cols) {
+    const std::string name = t.name + "_scale_inv";
+    const TensorView* s = find(name);
+    if (!s) wrong(t, fmt::format("F8_E4M3, but its scales '{}' are missing", name));
+    used_.insert(name);
+    const int64_t across = (cols + kScaleBlock - 1) / kScaleBlock,
+                  down = (rows + kScaleBlock - 1) / kScaleBlock;
+    expect_shape(*s, {down, across});
+    const std::vector<float> values = to_floats(*s);
+    std::byte* copy = model_.made.take(static_cast<int64_t>(values.size() * sizeof(float)));
+    std::memcpy(copy, values.data(), values.size() * sizeof(float));
+    if (options_.check_values) check_f8(t, values);
+    return reinterpret_cast<const float*>(copy);
+  }
+
+  void check_f8(const TensorView& t, const std::vector<float>& scales) const {
+    for (const float s : scales)
+      if (!std::isfinite(s)) wrong(t, "one of its scales is not finite");
+    constexpr size_t kRun = 4096;
+    for (size_t at = 0; at < t.bytes.size(); at += kRun) {
+      const Bytes run = t.bytes.subspan(at, std::min(kRun, t.bytes.size() - at));
+      int nans = 0;
+      for (const std::byte b : run) nans += (std::to_integer<int>(b) & 0x7f) == 0x7f;
+      if (nans > 0) wrong(t, fmt::format("{} NaN bytes in bytes {} to {}", nans, at, at + run.size()));
+    }
+  }
+
+  Mat matrix(const WeightSlot& slot, const TensorView& t, Transform transform) {
+    const int64_t rows = slot.rows, cols = slot.cols;
+    const Config& c = model_.config;
+    switch (transform) {
+      case Transform::as_is: expect_shape(t, {rows, cols}); return whole(t, rows, cols);
+      case Transform::expert_slice:
+        expect_shape(t, {c.moe->router.experts, rows, cols});
+        return slice(t, slot.expert * rows, rows, cols);
+      case Transform::gate_rows:
+      case Transform::up_rows:
+        expect_shape(t, {c.moe->router.experts, 2 * rows, cols});
+        return slice(t, (2 * slot.expert + (transform == Transform::up_rows)) * rows, rows, cols);
+      case Transform::head_stack:
+        if (t.shape.size() == 2)
+          expect_shape(t, {rows, cols});
+        else
+          expect_shape(t, {c.heads, rows / c.heads, cols});
+        return slice(t, 0, rows, cols);
+      case Transform::kv_b_keys:
+      case Transform::kv_b_values: return kv_b_part(t, transform == Transform::kv_b_keys);
+      case Transform::gate_half:
+      case Transform::up_half:
+        expect_shape(t, {c.moe->router.experts, cols, 2 * rows});
+        return transposed(t, slot, 2 * rows, transform == Transform::up_half ? rows : 0);
+      case Transform::expert_transposed:
+        expect_shape(t, {c.moe->router.experts, cols, rows});
+        return transposed(t, slot, rows, 0);
+    }
+    MINKE_CHECK(false);
+  }
+
+  // Rows [first, first + rows) of a stack seen as one tall matrix.
+  Mat slice(const TensorView& t, int64_t first, int64_t rows, int64_t cols) const {
+    if (t.format == Format::f8_e4m3) wrong(t, "F8_E4M3 stacks are not supported");
+    const int64_t bytes = row_bytes(t.format, cols);
+    return {t.bytes.data() + first * bytes, nullptr, t.format, static_cast<int32_t>(rows),
+            static_cast<int32_t>(cols),     bytes};
+  }
+
+  // kv_b's rows are, head after head, nope rows for keys and v rows for values, each of kv_lora columns.
+  Mat kv_b_part(const TensorView& t, bool keys) {
+    const Config& c = model_.config;
+    const MlaConfig& m = *c.mla;
+    const int64_t per_head = m.nope + m.v;
+    expect_shape(t, {c.heads * per_head, m.kv_lora});
+    const Mat source = whole(t, c.heads * per_head, m.kv_lora);
+    const int64_t rows = keys ? int64_t{c.heads} * m.kv_lora : int64_t{c.heads} * m.v,
+                  cols = keys ? m.nope : m.kv_lora;
+    std::vector<float> row(static_cast<size_t>(m.kv_lora)), values(static_cast<size_t>(rows * cols));
+    for (int h = 0; h < c.heads; ++h) {
+      for (int i = 0; i < (keys ? m.nope : m.v); ++i) {
+        dequantize_row(source, h * per_head + (keys ? i : m.nope + i), row.data());
+        if (!keys) {
+          std::copy(row.begin(), row.end(), values.begin() + (int64_t{h} * m.v + i) * m.kv_lora);
+          continue;
+        }
+        for (int j = 0; j < m.kv_lora; ++j)
+          values[static_cast<size_t>((int64_t{h} * m.kv_lora + j) * m.nope + i)] =
+              row[static_cast<size_t>(j)];
+      }
+    }
+    const Mat result = made(narrowest(values), static_cast<int>(rows), static_cast<int>(cols), values.data());
+    model_.made_for_layout += result.bytes();
+    return result;
+  }
+
+  // Expert slot.expert of [E][cols][stride]: columns [first, first + rows), transposed to [rows][cols].
+  Mat transposed(const TensorView& t, const WeightSlot& slot, int64_t stride, int64_t first) {
+    if (info(t.format).block != 1 || t.format == Format::f8_e4m3)
+      wrong(t, fmt::format("{} cannot be transposed", t.describe()));
+    const int64_t size = info(t.format).block_bytes, rows = slot.rows, cols = slot.cols;
+    std::byte* data = model_.made.take(rows * cols * size);
+    const std::byte* from = t.bytes.data() + slot.expert * cols * stride * size;
+    for (int64_t c = 0; c < cols; ++c)
+      for (int64_t r = 0; r < rows; ++r)
+        std::memcpy(data + (r * cols + c) * size, from + (c * stride + first + r) * size,
+                    static_cast<size_t>(size));
+    model_.made_for_layout += rows * cols * size;
+    return {data, nullptr, t.format, slot.rows, slot.cols, cols * size};
+  }
+
+  Model& model_;
+  const LoadOptions& options_;
+  std::set<std::string, std::less<>> used_;
+};
+
+}  // namespace
+
+std::span<const TensorView> tensors_of(const Model& model) {
+  return model.gguf() ? model.gguf()->tensors() : model.folder()->weights.tensors();
+}
+
+Model open_model(const fs::path& path, const LoadOptions& options) {
+  Model model;
+  model.path = path;
+  if (fs::is_directory(path)) {
+    model.files = HfFolder::open(path);
+    const HfFolder& folder = *model.folder();
+    const auto has = [&](std::string_view name) { return folder.weights.tensor(name) != nullptr; };
+    model.config = config_from_json(folder.config, (path / "config.json").string(), has, options.allowed);
+    model.config.name = fs::canonical(path).filename().string();
+    if (!folder.generation.eos_ids.empty()) {
+      model.config.eos.clear();
+      for (const int64_t id : folder.generation.eos_ids)
+        if (id >= 0 && id < model.config.vocab) model.config.eos.push_back(static_cast<int32_t>(id));
+    }
+  } else {
+    model.files = Gguf::open(path);
+    model.config = config_from_gguf(*model.gguf(), options.allowed);
+  }
+  return model;
+}
+
+Model load_model(const fs::path& path, const LoadOptions& options) {
+  Model model = open_model(path, options);
+  Loader(model, options).run();
+  return model;
+}
+
+}  // namespace minke

@@ -1,0 +1,50 @@
+#pragma once
+// From files to a model that can run.
+
+#include <functional>
+#include <optional>
+#include <set>
+#include <string>
+#include <variant>
+
+#include "base/memory.h"
+#include "formats/gguf.h"
+#include "formats/hf_folder.h"
+#include "model/config.h"
+#include "model/roles.h"
+#include "model/weights.h"
+
+namespace minke {
+
+struct LoadOptions {
+  std::set<std::string> allowed;  // config fields and tensors to pass over though they are unknown
+  bool check_values = true;       // look for NaN bytes in FP8 weights, which reads them all
+};
+
+// A model's files, open, and its weights as views into them. Weights that cannot be mapped as they are were
+// made at load.
+struct Model {
+  fs::path path;
+  std::variant<Gguf, HfFolder> files;
+  Config config;
+  Weights weights;
+  Arena made;  // owns what is not mapped
+  int64_t made_for_layout =
+      0;  // bytes of matrices made because the file's layout could not be used; 0 for most models
+
+  Container container() const { return files.index() == 0 ? Container::gguf : Container::hugging_face; }
+  const Gguf* gguf() const { return std::get_if<Gguf>(&files); }
+  const HfFolder* folder() const { return std::get_if<HfFolder>(&files); }
+};
+
+// A .gguf file or a Hugging Face folder. Throws Error naming file, and field or tensor: a missing or unknown
+// one, a wrong shape with expected and actual, NaN in FP8.
+Model load_model(const fs::path& path, const LoadOptions& options = {});
+
+// The files and the config alone, without weights.
+Model open_model(const fs::path& path, const LoadOptions& options = {});
+
+// All tensors of the model's files.
+std::span<const TensorView> tensors_of(const Model& model);
+
+}  // namespace minke

@@ -1,0 +1,41 @@
+#pragma once
+// How files name the weights, and in what shape they hold them.
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "model/weights.h"
+
+namespace minke {
+
+enum class Container : uint8_t { gguf, hugging_face };
+
+// What turns a tensor of a file into the weight in memory.
+enum class Transform : uint8_t {
+  as_is,              // rows [0, slot.rows) of a matrix, or the vector
+  expert_slice,       // expert e of a stack [E][rows][cols]
+  head_stack,         // a stack [H][..][cols], rows of all heads together
+  kv_b_keys,          // kv_b [H * (nope + v)][kv_lora]: each head's first nope rows, transposed
+  kv_b_values,        // ... each head's last v rows
+  gate_half,          // Llama 4's [E][D][2 I] of one expert, columns [0, I), transposed
+  up_half,            // ... columns [I, 2 I), transposed
+  expert_transposed,  // [E][I][D] of one expert, transposed
+  gate_rows,          // fused stack [E][2 I][D]: the first I rows of one expert
+  up_rows,            // ... the last I rows
+};
+
+struct Source {
+  std::string name;
+  Transform transform = Transform::as_is;
+};
+
+// Where a weight may be found, the first that is there being taken. Throws nothing; an empty list is a
+// mistake of the caller.
+std::vector<Source> sources_of(const Config& config, const WeightSlot& slot, Container container);
+
+// Tensors a file may hold that no weight is made of (copies of shared tensors, what the config said already,
+// other modalities).
+bool is_known_extra(const Config& config, std::string_view tensor, Container container);
+
+}  // namespace minke

@@ -1,0 +1,22 @@
+#pragma once
+// A look at named tensors as they pass through a forward pass.
+
+#include <cstdint>
+#include <string_view>
+
+#include "ops/linear.h"
+
+namespace minke {
+
+// Rows are those of the batch, in its order. Names and shapes are those of tests/golden/README.md without the
+// layer's number: "hidden" (layer 0 is the embedding), "final_norm", "logits", "router_topk",
+// "router_weights", "indexer_topk", "indexer_scores", "mtp_hidden", "mtp_logits". Called on the thread that
+// runs the pass, between operations.
+class Tap {
+ public:
+  virtual ~Tap() = default;
+  virtual void floats(std::string_view name, int layer, const Rows& rows) = 0;
+  virtual void integers(std::string_view name, int layer, const int32_t* data, int rows, int cols) = 0;
+};
+
+}  // namespace minke
