@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <tuple>
 #include <utility>
 
 #include <utf8proc.h>
@@ -49,8 +50,9 @@ char32_t first_code_point(std::string_view text) {
 }  // namespace
 
 AddedTokenFinder::AddedTokenFinder(std::vector<AddedToken> tokens) : tokens_(std::move(tokens)) {
-  std::stable_sort(tokens_.begin(), tokens_.end(),
-                   [](const AddedToken& a, const AddedToken& b) { return a.text < b.text; });
+  std::sort(tokens_.begin(), tokens_.end(), [](const AddedToken& a, const AddedToken& b) {
+    return std::tie(a.text, a.id) < std::tie(b.text, b.id);
+  });
   const auto same = [](const AddedToken& a, const AddedToken& b) { return a.text == b.text; };
   tokens_.erase(std::unique(tokens_.begin(), tokens_.end(), same), tokens_.end());
   for (const AddedToken& token : tokens_) first_bytes_[static_cast<unsigned char>(token.text[0])] = true;

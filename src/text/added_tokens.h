@@ -25,7 +25,7 @@ struct AddedToken {
 class AddedTokenFinder {
  public:
   AddedTokenFinder() = default;
-  // Looks for `tokens` by their text, which must not be empty. Of those with one text the first counts.
+  // Looks for `tokens` by their text, which must not be empty. Of those with one text the lowest id counts.
   explicit AddedTokenFinder(std::vector<AddedToken> tokens);
 
   bool empty() const { return tokens_.empty(); }

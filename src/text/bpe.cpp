@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <bit>
+#include <functional>
 #include <queue>
 #include <string>
-#include <tuple>
 
 #include <fmt/format.h>
 
@@ -37,6 +37,7 @@ Bpe::Bpe(Vocabulary vocabulary, const std::vector<MergeRule>& merges, const BpeO
     byte_tokens_[b] = token.value_or(-1);
   }
 
+  if (options_.unk && vocabulary_.is_added(*options_.unk)) options_.unk.reset();
   add_merges(merges);
 }
 
@@ -197,40 +198,34 @@ void Bpe::merge_many(std::vector<Token>& tokens, size_t first) const {
     Token token;          // -1: merged into the one before
     uint32_t prev, next;  // its neighbours; kNoRank at the ends
   };
-  struct Candidate {
-    uint32_t rank, at;
-    Token result;
-    bool operator<(const Candidate& other) const {  // the heap's top is the lowest rank, then the leftmost
-      return std::tie(rank, at) > std::tie(other.rank, other.at);
-    }
-  };
   const auto n = static_cast<uint32_t>(tokens.size() - first);
   std::vector<Symbol> symbols(n);
   for (uint32_t i = 0; i < n; ++i)
     symbols[i] = {tokens[first + i], i == 0 ? kNoRank : i - 1, i + 1 == n ? kNoRank : i + 1};
 
-  std::vector<Candidate> initial;
+  // A pair that merges, as its rank and then the place of its left symbol: the smallest comes first.
   const auto candidate = [&](uint32_t at, auto&& take) {
     if (at == kNoRank || symbols[at].next == kNoRank) return;
     const Merge* merge = find(symbols[at].token, symbols[symbols[at].next].token);
-    if (merge) take(Candidate{merge->rank, at, merge->result});
+    if (merge) take(static_cast<uint64_t>(merge->rank) << 32 | at);
   };
-  for (uint32_t i = 0; i < n; ++i) candidate(i, [&](const Candidate& c) { initial.push_back(c); });
-  std::priority_queue<Candidate> queue({}, std::move(initial));
+  std::vector<uint64_t> initial;
+  for (uint32_t i = 0; i < n; ++i) candidate(i, [&](uint64_t c) { initial.push_back(c); });
+  std::priority_queue<uint64_t, std::vector<uint64_t>, std::greater<>> queue({}, std::move(initial));
   while (!queue.empty()) {
-    const Candidate top = queue.top();
+    const auto rank = static_cast<uint32_t>(queue.top() >> 32), at = static_cast<uint32_t>(queue.top());
     queue.pop();
-    Symbol& left = symbols[top.at];
+    Symbol& left = symbols[at];
     if (left.token < 0 || left.next == kNoRank) continue;
     Symbol& right = symbols[left.next];
     const Merge* merge = find(left.token, right.token);
-    if (!merge || merge->rank != top.rank) continue;  // an earlier merge took one of the two
+    if (!merge || merge->rank != rank) continue;  // an earlier merge took one of the two
     left.token = merge->result;
     right.token = -1;
     left.next = right.next;
-    if (left.next != kNoRank) symbols[left.next].prev = top.at;
-    const auto push = [&](const Candidate& c) { queue.push(c); };
-    candidate(top.at, push);
+    if (left.next != kNoRank) symbols[left.next].prev = at;
+    const auto push = [&](uint64_t c) { queue.push(c); };
+    candidate(at, push);
     candidate(left.prev, push);
   }
   tokens.resize(first);

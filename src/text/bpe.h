@@ -16,8 +16,9 @@ using MergeRule = std::pair<std::string_view, std::string_view>;
 
 struct BpeOptions {
   bool ignore_merges = false;  // a piece that is in the vocabulary is taken whole
-  std::optional<Token>
-      unk;  // for bytes the vocabulary lacks; without it they are left out, as the references do
+  // For bytes the vocabulary lacks. Without it they are left out, as the references do, and also where it is
+  // an added token, which no text may give.
+  std::optional<Token> unk = {};
   bool fuse_unk = false;  // one unk for a run of them
 };
 

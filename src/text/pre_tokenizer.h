@@ -15,7 +15,7 @@ namespace minke {
 enum class SplitBehavior { isolated, removed, merged_with_previous, merged_with_next, contiguous };
 
 struct SplitRule {
-  std::string pattern;  // a regular expression; empty: none, the piece stays whole
+  std::string pattern = {};  // a regular expression; empty: none, the piece stays whole
   SplitBehavior behavior = SplitBehavior::isolated;
   bool invert = false;        // matches are what lies between matches
   bool prefix_space = false;  // a piece that does not begin with a space is given one, first

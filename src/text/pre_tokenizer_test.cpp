@@ -37,5 +37,45 @@ TEST(PreTokenizer, CutsAsTheReferenceDoes) {
   EXPECT_EQ(cases, 960);
 }
 
+std::vector<std::string> cut(const SplitRule& rule, std::string_view text) {
+  return pieces_of(PreTokenizer({rule}), text);
+}
+
+TEST(PreTokenizer, DoesWithMatchesAsTold) {
+  using enum SplitBehavior;
+  using Pieces = std::vector<std::string>;
+  const std::string text = "the-final--countdown";
+  EXPECT_EQ(cut({"-", isolated}, text), (Pieces{"the", "-", "final", "-", "-", "countdown"}));
+  EXPECT_EQ(cut({"-", removed}, text), (Pieces{"the", "final", "countdown"}));
+  EXPECT_EQ(cut({"-", merged_with_previous}, text), (Pieces{"the-", "final-", "-", "countdown"}));
+  EXPECT_EQ(cut({"-", merged_with_next}, text), (Pieces{"the", "-final", "-", "-countdown"}));
+  EXPECT_EQ(cut({"-", contiguous}, text), (Pieces{"the", "-", "final", "--", "countdown"}));
+  EXPECT_EQ(cut({.pattern = "-", .behavior = removed, .invert = true}, text), (Pieces{"-", "-", "-"}));
+  EXPECT_EQ(cut({.pattern = R"(\w+)", .invert = true}, text), cut({.pattern = R"(\w+)"}, text));
+}
+
+TEST(PreTokenizer, PutsASpaceAheadOfEachPieceThatLacksOne) {
+  using Pieces = std::vector<std::string>;
+  EXPECT_EQ(cut({.prefix_space = true}, "a b"), (Pieces{" a b"}));
+  EXPECT_EQ(cut({.prefix_space = true}, " a b"), (Pieces{" a b"}));
+  const PreTokenizer two({{.pattern = "-"}, {.pattern = std::string(kGpt2Pattern), .prefix_space = true}});
+  EXPECT_EQ(pieces_of(two, "a b-c"), (Pieces{" a", " b", " -", " c"}));
+  EXPECT_EQ(pieces_of(two, ""), (Pieces{}));
+}
+
+TEST(PreTokenizer, KnowsItsRulesByName) {
+  for (const char* name :
+       {"deepseek-v3", "qwen2", "llama-bpe", "gpt-2", "smollm", "llama4", "deepseek-llm"}) {
+    EXPECT_EQ(pre_name_of(*known_split_rules(name)), name);
+    EXPECT_EQ(canonical_pre_name(name), name);
+    EXPECT_NE(known_pre_names().find(name), std::string::npos);
+  }
+  for (const char* alias : {"llama3", "llama-v3", "gpt2", "gpt-4o", "deepseek-r1-qwen"})
+    EXPECT_TRUE(known_split_rules(alias)) << alias;
+  EXPECT_EQ(canonical_pre_name("llama3"), "llama-bpe");
+  EXPECT_FALSE(known_split_rules("default"));
+  EXPECT_EQ(pre_name_of({{.pattern = "x"}}), "custom");
+}
+
 }  // namespace
 }  // namespace minke

@@ -41,8 +41,8 @@ class Tokenizer {
   ~Tokenizer();
 
   // No bos or eos is added. Invalid UTF-8 throws Error with the byte offset, and so do 2 GiB of text or more.
-  // A byte the vocabulary has no token for becomes its unknown token, or is left out where it names none, as
-  // in the references.
+  // A byte the vocabulary has no token for becomes its unknown token, or is left out where there is none or
+  // it is an added one.
   std::vector<Token> encode(std::string_view text, Added added = Added::all) const;
   // Added tokens are matched in template pieces only; the text between two matches is one text whatever its
   // sources.
@@ -61,8 +61,7 @@ class Tokenizer {
   std::optional<Token> bos() const;
   std::optional<Token> eos() const;
   bool add_bos() const;
-  // Where an answer ends: eos, what else the file says ends a turn or message, and control tokens that are
-  // known to
+  // Where an answer ends: eos, what else the file says ends a turn or message, and control tokens known to
   // (<|im_end|>, <|eot_id|>, ...). Sorted.
   const std::vector<Token>& end_tokens() const;
   std::optional<FimTokens> fim() const;

@@ -80,6 +80,15 @@ std::optional<FimTokens> find_fim(const TokenizerDraft& draft, const Vocabulary&
 
 }  // namespace
 
+std::optional<MergeRule> split_merge(std::string_view text) {
+  const size_t space = text.find(' ');
+  if (space == std::string_view::npos) return std::nullopt;
+  const MergeRule merge(text.substr(0, space), text.substr(space + 1));
+  const bool two =
+      !merge.first.empty() && !merge.second.empty() && merge.second.find(' ') == std::string_view::npos;
+  return two ? std::optional(merge) : std::nullopt;
+}
+
 Tokenizer::Impl::Impl(TokenizerDraft draft)
     : bpe(make_vocabulary(draft), draft.merges, draft.bpe),
       normalizer(std::move(draft.normalizer)),

@@ -34,6 +34,9 @@ struct TokenizerDraft {
   std::map<std::string, std::string, std::less<>> templates;
 };
 
+// "left right": two pieces with a space between; else nothing.
+std::optional<MergeRule> split_merge(std::string_view text);
+
 struct Tokenizer::Impl {
   explicit Impl(TokenizerDraft draft);  // throws Error naming the token or merge at fault
 

@@ -57,11 +57,11 @@ void read_merges(TokenizerDraft& draft, const Gguf& gguf) {
   const auto merges = gguf.strings(kKey);
   if (!merges) throw Error("missing", kKey);
   draft.merges.reserve(merges->size());
-  for (const std::string_view merge : *merges) {
-    const size_t space = merge.find(' ');
-    if (space == 0 || space + 1 >= merge.size() || merge.find(' ', space + 1) != std::string_view::npos)
-      throw Error(fmt::format("merge {} is '{}', not two pieces", draft.merges.size(), excerpt(merge)), kKey);
-    draft.merges.emplace_back(merge.substr(0, space), merge.substr(space + 1));
+  for (const std::string_view text : *merges) {
+    const auto merge = split_merge(text);
+    if (!merge)
+      throw Error(fmt::format("merge {} is '{}', not two pieces", draft.merges.size(), excerpt(text)), kKey);
+    draft.merges.push_back(*merge);
   }
 }
 

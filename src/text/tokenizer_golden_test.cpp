@@ -1,63 +1,14 @@
 // The tokenizers of tests/golden against their reference ids.
 
-#include <map>
-#include <memory>
-#include <vector>
-#include <zlib.h>
+#include <cstring>
 
 #include <gtest/gtest.h>
 
-#include "base/file.h"
-#include "base/json.h"
-#include "text/tokenizer.h"
+#include "formats/safetensors.h"
+#include "text/golden_tokenizers.h"
 
 namespace minke {
 namespace {
-
-const fs::path kGolden = fs::path(MINKE_TESTS_DIR) / "golden";
-
-// A file that may be gzip-compressed.
-std::string read_any(const fs::path& path) {
-  const std::unique_ptr<gzFile_s, int (*)(gzFile)> file(gzopen(path.c_str(), "rb"), &gzclose_r);
-  std::string text;
-  char buffer[1 << 16];
-  for (int n = 1; file && n > 0; text.append(buffer, static_cast<size_t>(n)))
-    if ((n = gzread(file.get(), buffer, sizeof buffer)) < 0)
-      throw std::runtime_error("bad gzip file " + path.string());
-  return text;
-}
-
-// Null where Llama 3's was not fetched.
-const Tokenizer* golden_tokenizer(const std::string& name) {
-  static std::map<std::string, std::unique_ptr<Tokenizer>> loaded;
-  auto& tokenizer = loaded[name];
-  if (tokenizer) return tokenizer.get();
-  const fs::path folder =
-      name == "llama3" ? fs::path(MINKE_CACHE_DIR) / "llama3" : kGolden / "tokenizer" / name;
-  fs::path file = folder / "tokenizer.json";
-  if (!fs::exists(file)) file += ".gz";
-  if (!fs::exists(file)) return nullptr;
-  const fs::path config = folder / "tokenizer_config.json";
-  tokenizer = std::make_unique<Tokenizer>(
-      Tokenizer::from_json(read_any(file), file.string(), fs::exists(config) ? read_any(config) : ""));
-  return tokenizer.get();
-}
-
-std::vector<Token> tokens_of(const Json& json) {
-  std::vector<Token> tokens;
-  for (const Json& id : json.as_array()) tokens.push_back(static_cast<Token>(id.as_int()));
-  return tokens;
-}
-
-std::vector<Json> read_lines(const fs::path& path) {
-  const std::string text = read_file(path);
-  std::vector<Json> lines;
-  for (size_t at = 0, end; at < text.size(); at = end + 1) {
-    end = text.find('\n', at);
-    lines.push_back(parse_json(std::string_view(text).substr(at, end - at)));
-  }
-  return lines;
-}
 
 class Golden : public testing::TestWithParam<const char*> {
  protected:
@@ -134,6 +85,27 @@ TEST_P(GivenText, SpeaksInNoAddedTokens) {
     ++cases;
   }
   EXPECT_EQ(cases, 6);
+}
+
+// What published models were run on.
+TEST(RealModels, ReadTheirTextsAsTheReference) {
+  const std::string text = read_file(kGolden / "real/text.txt");
+  for (const auto& [model, name] :
+       {std::pair("smollm2-135m-q4_1", "smollm"), std::pair("qwen2.5-coder-0.5b-q4_k_m", "qwen2")}) {
+    const Tokenizer& tokenizer = *golden_tokenizer(name);
+    const Safetensors file = Safetensors::open(kGolden / "real" / (std::string(model) + ".safetensors"));
+    const auto read = [&](const char* key) {
+      const TensorView& tensor = *file.tensor(key);
+      std::vector<int64_t> ids(static_cast<size_t>(tensor.count()));
+      std::memcpy(ids.data(), tensor.bytes.data(), tensor.bytes.size());
+      return std::vector<Token>(ids.begin(), ids.end());
+    };
+    std::vector<Token> tokens = tokenizer.encode(text);
+    tokens.resize(256);
+    EXPECT_EQ(tokens, read("input_ids")) << model;
+    const std::vector<Token> chat = read("chat_ids");
+    EXPECT_EQ(tokenizer.encode(tokenizer.decode(chat)), chat) << model;
+  }
 }
 
 }  // namespace

@@ -115,11 +115,10 @@ std::vector<MergeRule> read_merges(const Json& json) {
     };
     if (entry.is_string()) {
       const std::string_view text = entry.as_string();
-      const size_t space = text.find(' ');
       if (merges.empty() && text.starts_with("#version")) continue;
-      if (space == 0 || space + 1 >= text.size() || text.find(' ', space + 1) != std::string_view::npos)
-        throw bad();
-      merges.emplace_back(text.substr(0, space), text.substr(space + 1));
+      const auto merge = split_merge(text);
+      if (!merge) throw bad();
+      merges.push_back(*merge);
     } else {
       if (!entry.is_array() || entry.as_array().size() != 2) throw bad();
       const Json &left = entry.as_array()[0], &right = entry.as_array()[1];
