@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include <atomic>
 #include <cerrno>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -87,16 +88,16 @@ std::string read_file(const fs::path& path, size_t max_bytes) {
 }
 
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
+  static std::atomic<unsigned> count = 0;  // several may be under way in one process
   temporary_ = path_;
-  temporary_ += fmt::format(".partial-{}", ::getpid());
+  temporary_ += fmt::format(".partial-{}-{}", ::getpid(), ++count);
   fd_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
   if (fd_ < 0) failed("create");
 }
 
 AtomicFile::~AtomicFile() {
-  if (fd_ < 0) return;
-  ::close(fd_);
-  ::unlink(temporary_.c_str());
+  if (fd_ >= 0) ::close(fd_);
+  if (!committed_) ::unlink(temporary_.c_str());
 }
 
 void AtomicFile::failed(const char* doing) const {
@@ -122,6 +123,7 @@ void AtomicFile::commit() {
   if (::fsync(fd_) != 0) failed("sync");
   ::close(std::exchange(fd_, -1));
   if (::rename(temporary_.c_str(), path_.c_str()) != 0) failed("rename into place");
+  committed_ = true;
   const fs::path folder = path_.has_parent_path() ? path_.parent_path() : fs::path(".");
   const int directory = ::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
   if (directory >= 0) {  // so that the rename survives a power cut; not every file system allows it

@@ -42,7 +42,7 @@ class MappedFile {
 // The whole file as a string. Throws Error naming the path, also when it is larger than max_bytes.
 std::string read_file(const fs::path& path, size_t max_bytes = size_t{1} << 30);
 
-// Writes to "PATH.partial-PID" beside the target; commit() syncs and renames. Without commit nothing is left
+// Writes to "PATH.partial-..." beside the target; commit() syncs and renames. Without commit nothing is left
 // behind.
 class AtomicFile {
  public:
@@ -61,6 +61,7 @@ class AtomicFile {
   fs::path path_, temporary_;
   int fd_ = -1;
   uint64_t size_ = 0;
+  bool committed_ = false;
 };
 
 void write_file(const fs::path& path, std::string_view text);  // through AtomicFile

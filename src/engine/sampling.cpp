@@ -72,8 +72,10 @@ void keep_typical(std::vector<Candidate>& list, float p) {
   const auto distance = [&](const Candidate& c) {
     return std::abs(-std::log(double{c.probability}) - entropy);
   };
-  std::stable_sort(list.begin(), list.end(),
-                   [&](const Candidate& a, const Candidate& b) { return distance(a) < distance(b); });
+  std::sort(list.begin(), list.end(), [&](const Candidate& a, const Candidate& b) {
+    const double x = distance(a), y = distance(b);
+    return x != y ? x < y : likelier(a, b);
+  });
   double sum = 0;
   size_t n = 0;
   while (n < list.size() && sum < p) sum += list[n++].probability;

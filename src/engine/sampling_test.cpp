@@ -91,7 +91,7 @@ TEST(Sampling, MinusInfinityIsNeverDrawn) {
 }
 
 TEST(Sampling, ProbabilitiesSumToOneAndDescend) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     Random random(*rc::gen::arbitrary<uint64_t>());
     Sampling s;
     s.temperature = static_cast<float>(0.1 + 2 * random.uniform());
@@ -108,7 +108,7 @@ TEST(Sampling, ProbabilitiesSumToOneAndDescend) {
       RC_ASSERT(i == 0 || list[i - 1].probability >= list[i].probability);
     }
     RC_ASSERT(std::abs(total - 1) < 1e-5);
-  });
+  }));
 }
 
 TEST(Sampling, DrawFollowsTheDistribution) {

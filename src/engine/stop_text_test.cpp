@@ -24,7 +24,7 @@ TEST(StopText, HeldTextComesOutAtTheEnd) {
 }
 
 TEST(StopText, AnySplitOfTheTextGivesTheSame) {
-  rc::check([] {
+  EXPECT_TRUE(rc::check([] {
     const auto text = *rc::gen::container<std::string>(rc::gen::elementOf(std::string("abc")));
     const auto stops = *rc::gen::container<std::vector<std::string>>(
         rc::gen::nonEmpty(rc::gen::container<std::string>(rc::gen::elementOf(std::string("abc")))));
@@ -48,7 +48,7 @@ TEST(StopText, AnySplitOfTheTextGivesTheSame) {
     const auto [out, stopped] = run(1);
     RC_ASSERT(stopped == (end != std::string::npos));
     RC_ASSERT(out == (stopped ? text.substr(0, start) : text));
-  });
+  }));
 }
 
 }  // namespace
