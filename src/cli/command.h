@@ -16,6 +16,8 @@ using Action = std::function<int()>;
 constexpr int kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitInterrupted = 130;
 
 // Each adds its subcommand to the app; when that is chosen, `action` is set.
+void add_bench(CLI::App& app, Action& action);
+void add_perplexity(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
 
 }  // namespace minke

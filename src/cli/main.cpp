@@ -13,6 +13,8 @@ int main(int argc, char** argv) {
   CLI::App app("Minke runs DeepSeek, Llama and Qwen language models on CPUs.", "minke");
   app.require_subcommand(1);
   minke::Action action;
+  minke::add_bench(app, action);
+  minke::add_perplexity(app, action);
   minke::add_verify(app, action);
   try {
     app.parse(argc, argv);

@@ -214,6 +214,15 @@ std::span<const TensorView> tensors_of(const Model& model) {
   return model.gguf() ? model.gguf()->tensors() : model.folder()->weights.tensors();
 }
 
+Tokenizer load_tokenizer(const Model& model) {
+  if (model.gguf()) return Tokenizer::from_gguf(*model.gguf());
+  const HfFolder& folder = *model.folder();
+  if (!folder.tokenizer)
+    throw Error("no tokenizer.json", folder.path.string(),
+                "it lies beside the weights where they were published");
+  return Tokenizer::from_file(*folder.tokenizer);
+}
+
 Model open_model(const fs::path& path, const LoadOptions& options) {
   Model model;
   model.path = path;

@@ -13,6 +13,7 @@
 #include "model/config.h"
 #include "model/roles.h"
 #include "model/weights.h"
+#include "text/tokenizer.h"
 
 namespace minke {
 
@@ -43,6 +44,9 @@ Model load_model(const fs::path& path, const LoadOptions& options = {});
 
 // The files and the config alone, without weights.
 Model open_model(const fs::path& path, const LoadOptions& options = {});
+
+// The model's tokenizer. Throws Error naming the file: none there, or one this program cannot use.
+Tokenizer load_tokenizer(const Model& model);
 
 // All tensors of the model's files.
 std::span<const TensorView> tensors_of(const Model& model);

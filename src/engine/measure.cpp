@@ -1,0 +1,154 @@
+#include "engine/measure.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "base/error.h"
+#include "plan/counts.h"
+#include "plan/memory.h"
+
+namespace minke {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+double median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+// Tokens spread over the middle of the vocabulary; special ones are at the ends.
+std::vector<Token> some_tokens(const Config& config, int start, int count) {
+  const int first = config.vocab > 2000 ? 500 : 0,
+            range = config.vocab > 2000 ? config.vocab - 1000 : config.vocab;
+  std::vector<Token> tokens(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i)
+    tokens[static_cast<size_t>(i)] = first + static_cast<int>((int64_t{start} + i) * 7919 % range);
+  return tokens;
+}
+
+// Appends tokens to the view in steps of the instance's rows.
+void feed(Instance& instance, KvView& view, int count, Want last) {
+  const std::vector<Token> tokens = some_tokens(instance.config(), view.length, count);
+  const int rows = instance.state().limits.rows;
+  if (!instance.kv().reserve(view, view.length + count))
+    throw Error(fmt::format("{} tokens do not fit the context", count));
+  for (int at = 0; at < count; at += rows) {
+    const int n = std::min(rows, count - at);
+    const SequenceSlice slice{&view, 0, n, view.length, at + n == count ? last : Want::nothing};
+    instance.forward(
+        {std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(n)), {&slice, 1}, {}});
+  }
+}
+
+struct Limits3 {
+  std::vector<double> read, int8, f32;
+  void add(const Limit& l) {
+    read.push_back(l.read_bytes);
+    int8.push_back(l.int8_multiplies);
+    f32.push_back(l.f32_multiplies);
+  }
+  Limit medians() const { return {median(read), median(int8), median(f32)}; }
+};
+
+bool mostly_floats(const Model& model) {
+  int64_t floats = 0, all = 0;
+  Weights weights = model.weights;
+  for_each_weight(model.config, weights, [&](const WeightSlot& slot, Mat& m) {
+    if (slot.vector || slot.role == Role::embed) return;
+    all += slot.count();
+    if (info(m.format).block == 1) floats += slot.count();
+  });
+  return 2 * floats > all;
+}
+
+Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, int depth,
+                    const std::function<void(const char*)>& progress) {
+  KvView view;
+  if (depth > 0) feed(instance, view, depth, Want::nothing);
+  Limits3 beside_prefill, beside_decode;
+  std::vector<double> prefill, decode;
+  for (int repeat = 0; repeat < o.repeats; ++repeat) {
+    if (progress) progress("prefill");
+    instance.kv().truncate(view, depth);
+    beside_prefill.add(probe.slice());
+    if (o.prompt > 0) {
+      const auto start = Clock::now();
+      feed(instance, view, o.prompt, Want::last_logits);
+      prefill.push_back(o.prompt / seconds_since(start));
+      beside_prefill.add(probe.slice());
+    }
+    if (o.decode == 0) continue;
+    if (progress) progress("decode");
+    instance.kv().truncate(view, depth);
+    if (depth == 0) feed(instance, view, 1, Want::nothing);
+    double spent = 0;
+    for (int i = 0; i < o.decode; ++i) {
+      if (i % 8 == 0) beside_decode.add(probe.slice());
+      const auto start = Clock::now();
+      feed(instance, view, 1, Want::last_logits);
+      spent += seconds_since(start);
+    }
+    decode.push_back(o.decode / spent);
+  }
+  instance.kv().truncate(view, 0);
+
+  Measured m;
+  m.depth = depth;
+  const Limits& limits = instance.state().limits;
+  if (!prefill.empty()) {
+    m.prefill_rate = median(prefill);
+    m.prefill_multiplies =
+        m.prefill_rate * static_cast<double>(prefill_multiplies(instance.config(), depth + o.prompt / 2));
+    m.limit = beside_prefill.medians();
+    const double most = mostly_floats(instance.model()) ? m.limit.f32_multiplies : m.limit.int8_multiplies;
+    m.prefill_share = m.prefill_multiplies / most;
+  }
+  if (!decode.empty()) {
+    m.decode_rate = median(decode);
+    m.decode_bytes =
+        m.decode_rate * static_cast<double>(decode_bytes(instance.model(), limits.kv, depth + o.decode / 2));
+    m.limit.read_bytes = beside_decode.medians().read_bytes;
+    m.decode_share = m.decode_bytes / m.limit.read_bytes;
+  }
+  return m;
+}
+
+}  // namespace
+
+int64_t decode_bytes(const Model& model, KvFormat kv, int depth) {
+  int64_t bytes = 0;
+  Weights weights = model.weights;
+  for_each_weight(model.config, weights, [&](const WeightSlot& slot, Mat& m) {
+    if (slot.layer >= model.config.layers) return;
+    if (slot.role == Role::embed)
+      bytes += m.row_bytes;  // one row; a tied head is read as a whole below
+    else if (slot.expert < 0 || slot.expert < model.config.moe->router.active)
+      bytes += m.bytes();
+  });
+  if (model.config.tied) bytes += model.weights.head.bytes();
+  return bytes + cache_bytes_per_token(model.config, kv) * depth;
+}
+
+int64_t prefill_multiplies(const Config& config, int64_t visible) {
+  const Counts c = count(config);
+  const int64_t linear = c.active_without_embedding() - c.head;
+  return linear + config.layers * attention_multiplies(config, visible);
+}
+
+std::vector<Measured> measure(Instance& instance, const MeasureOptions& options,
+                              const std::function<void(const char*)>& progress) {
+  Probe probe(instance.context());
+  KvView warm;
+  feed(instance, warm, std::min(32, instance.state().limits.rows), Want::last_logits);
+  instance.kv().truncate(warm, 0);
+  std::vector<Measured> results;
+  for (const int depth : options.depths)
+    results.push_back(measure_at(instance, probe, options, depth, progress));
+  return results;
+}
+
+}  // namespace minke

@@ -1,0 +1,41 @@
+#pragma once
+// How fast a model runs here, beside what the machine can do.
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "model/instance.h"
+#include "ops/probe.h"
+
+namespace minke {
+
+struct MeasureOptions {
+  int prompt = 512, decode = 64;
+  std::vector<int> depths = {0};  // tokens in the cache before anything is timed
+  int repeats = 3;
+};
+
+// One depth. Rates are medians over the repeats; each repeat is taken between two slices of the probe.
+struct Measured {
+  int depth = 0;
+  double prefill_rate = 0, decode_rate = 0;  // tokens a second
+  double prefill_multiplies =
+      0;                    // a second: 2 x active weights without embedding and head, and attention, over 2
+  double decode_bytes = 0;  // a second: weights read once a step, and cache rows
+  double prefill_share = 0,
+         decode_share = 0;  // of the probe's int8 multiplies (f32 where weights are floats), of its read rate
+  Limit limit;              // medians of the probes taken beside
+};
+
+// progress(what) before each repeat.
+std::vector<Measured> measure(Instance& instance, const MeasureOptions& options,
+                              const std::function<void(const char*)>& progress = {});
+
+// Bytes a decode step of one token must read: weights, each once, chosen experts only; and cache rows of
+// `depth` tokens.
+int64_t decode_bytes(const Model& model, KvFormat kv, int depth);
+// Multiply-adds of a prompt token that sees `visible` keys.
+int64_t prefill_multiplies(const Config& config, int64_t visible);
+
+}  // namespace minke
