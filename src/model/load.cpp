@@ -15,15 +15,11 @@ namespace {
 
 std::string shape_text(std::span<const int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
-// f32 values in the shortest of BF16, F16 and F32 that holds them all exactly.
-Format narrowest(const std::vector<float>& values) {
-  bool bf16 = true, f16 = true;
-  for (const float v : values) {
-    bf16 = bf16 && bf16_to_f32(f32_to_bf16(v)) == v;
-    f16 = f16 && f16_to_f32(f32_to_f16(v)) == v;
-    if (!bf16 && !f16) return Format::f32;
-  }
-  return bf16 ? Format::bf16 : Format::f16;
+bool powers_of_two(const std::vector<float>& values) {
+  return std::ranges::all_of(values, [](float v) {
+    int exponent;
+    return v > 0 && std::frexp(v, &exponent) == 0.5f;
+  });
 }
 
 class Loader {
@@ -75,16 +71,25 @@ class Loader {
   // Vectors are copied: they are small, and f32 and aligned afterwards.
   Mat vector(const WeightSlot& slot, const TensorView& t) {
     expect_shape(t, {slot.cols});
+    const Mat m = room(Format::f32, 1, slot.cols);
+    if (options_.dry) return m;
     const std::vector<float> values = to_floats(t);
-    return made(Format::f32, 1, slot.cols, values.data());
+    std::memcpy(writable(m), values.data(), values.size() * sizeof(float));
+    return m;
   }
 
-  Mat made(Format format, int rows, int cols, const float* values) {
+  // Room for a matrix that the model owns; null in a dry run.
+  Mat room(Format format, int64_t rows, int64_t cols) {
     const int64_t bytes = row_bytes(format, cols);
-    std::byte* data = model_.made.take(bytes * rows);
-    info(format).quantize(values, data, int64_t{rows} * cols);
-    return {data, nullptr, format, rows, cols, bytes};
+    model_.made_bytes += (bytes * rows + 63) / 64 * 64;
+    return {options_.dry ? nullptr : model_.made.take(bytes * rows),
+            nullptr,
+            format,
+            static_cast<int32_t>(rows),
+            static_cast<int32_t>(cols),
+            bytes};
   }
+  static std::byte* writable(const Mat& m) { return const_cast<std::byte*>(m.data); }
 
   // A matrix as it lies in the file.
   Mat whole(const TensorView& t, int64_t rows, int64_t cols) {
@@ -103,11 +108,12 @@ class Loader {
     const int64_t across = (cols + kScaleBlock - 1) / kScaleBlock,
                   down = (rows + kScaleBlock - 1) / kScaleBlock;
     expect_shape(*s, {down, across});
+    const Mat copy = room(Format::f32, down, across);
+    if (options_.dry) return nullptr;
     const std::vector<float> values = to_floats(*s);
-    std::byte* copy = model_.made.take(static_cast<int64_t>(values.size() * sizeof(float)));
-    std::memcpy(copy, values.data(), values.size() * sizeof(float));
+    std::memcpy(writable(copy), values.data(), values.size() * sizeof(float));
     if (options_.check_values) check_f8(t, values);
-    return reinterpret_cast<const float*>(copy);
+    return copy.f32();
   }
 
   void check_f8(const TensorView& t, const std::vector<float>& scales) const {
@@ -170,6 +176,9 @@ class Loader {
     const Mat source = whole(t, c.heads * per_head, m.kv_lora);
     const int64_t rows = keys ? int64_t{c.heads} * m.kv_lora : int64_t{c.heads} * m.v,
                   cols = keys ? m.nope : m.kv_lora;
+    const Mat result = room(format_of_parts(t), rows, cols);
+    model_.made_for_layout += result.bytes();
+    if (options_.dry) return result;
     std::vector<float> row(static_cast<size_t>(m.kv_lora)), values(static_cast<size_t>(rows * cols));
     for (int h = 0; h < c.heads; ++h) {
       for (int i = 0; i < (keys ? m.nope : m.v); ++i) {
@@ -183,9 +192,16 @@ class Loader {
               row[static_cast<size_t>(j)];
       }
     }
-    const Mat result = made(narrowest(values), static_cast<int>(rows), static_cast<int>(cols), values.data());
-    model_.made_for_layout += result.bytes();
+    info(result.format).quantize(values.data(), writable(result), rows * cols);
     return result;
+  }
+
+  // The shortest float format that holds the tensor's values exactly.
+  Format format_of_parts(const TensorView& t) const {
+    if (t.format == Format::bf16 || t.format == Format::f16) return t.format;
+    if (t.format != Format::f8_e4m3) return Format::f32;
+    const TensorView* scales = find(t.name + "_scale_inv");  // three bits under a power of two fit BF16
+    return powers_of_two(to_floats(*scales)) ? Format::bf16 : Format::f32;
   }
 
   // Expert slot.expert of [E][cols][stride]: columns [first, first + rows), transposed to [rows][cols].
@@ -193,14 +209,16 @@ class Loader {
     if (info(t.format).block != 1 || t.format == Format::f8_e4m3)
       wrong(t, fmt::format("{} cannot be transposed", t.describe()));
     const int64_t size = info(t.format).block_bytes, rows = slot.rows, cols = slot.cols;
-    std::byte* data = model_.made.take(rows * cols * size);
+    const Mat result = room(t.format, rows, cols);
+    model_.made_for_layout += result.bytes();
+    if (options_.dry) return result;
+    std::byte* data = writable(result);
     const std::byte* from = t.bytes.data() + slot.expert * cols * stride * size;
     for (int64_t c = 0; c < cols; ++c)
       for (int64_t r = 0; r < rows; ++r)
         std::memcpy(data + (r * cols + c) * size, from + (c * stride + first + r) * size,
                     static_cast<size_t>(size));
-    model_.made_for_layout += rows * cols * size;
-    return {data, nullptr, t.format, slot.rows, slot.cols, cols * size};
+    return result;
   }
 
   Model& model_;

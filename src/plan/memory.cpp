@@ -12,7 +12,7 @@ constexpr int64_t kProgramBytes = 16 << 20;
 MemoryPlan plan_memory(const Model& model, const Limits& limits) {
   MemoryPlan plan;
   for (const TensorView& t : tensors_of(model)) plan.weights += static_cast<int64_t>(t.bytes.size());
-  plan.made = model.made.taken();
+  plan.made = model.made_bytes;
   plan.cache = page_bytes(kv_layout(model.config, limits.kv)) * pages_for(limits);
   plan.state = state_bytes(model.config, limits);
   plan.vocabulary = int64_t{model.config.vocab} * kBytesPerVocabularyEntry;
