@@ -12,8 +12,8 @@ namespace {
 
 std::tm parse_time(const std::string& text) {  // 2025-07-04T12:34:56
   std::tm time{};
-  EXPECT_EQ(std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d", &time.tm_year, &time.tm_mon, &time.tm_mday, &time.tm_hour,
-                        &time.tm_min, &time.tm_sec),
+  EXPECT_EQ(std::sscanf(text.c_str(), "%d-%d-%dT%d:%d:%d", &time.tm_year, &time.tm_mon, &time.tm_mday,
+                        &time.tm_hour, &time.tm_min, &time.tm_sec),
             6);
   time.tm_year -= 1900;
   time.tm_mon -= 1;
