@@ -170,7 +170,7 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
   const Value* parts[] = {&start, &stop, &step};
   for (int i = 0; i < 3; ++i) {
     bounds[i] = as_index(*parts[i]);
-    if (!bounds[i] && !parts[i]->is_none()) return Value::undefined("slice indices must be integers or None");
+    if (!bounds[i] && !parts[i]->is_none()) throw Error("slice indices must be integers or None");
   }
   if (const Text* text = object.text()) return slice_text(runtime, *text, bounds[0], bounds[1], bounds[2]);
   if (const Range* range = object.range()) {
@@ -180,7 +180,7 @@ Value get_slice(Runtime& runtime, const Value& object, const Value& start, const
     return Value(Range{first, first + stride * span.count, stride});
   }
   const List* list = indexable(object);
-  if (!list) return Value::undefined(fmt::format("{} cannot be sliced", object_name(object)));
+  if (!list) throw Error(fmt::format("a {} cannot be sliced", object_name(object)));
   const Span span = resolve(length_of(object), bounds[0], bounds[1], bounds[2]);
   runtime.meter.step(static_cast<uint64_t>(span.count));
   runtime.meter.check(static_cast<size_t>(span.count) * sizeof(Value));
@@ -201,14 +201,14 @@ int64_t length_of(const Value& value) {
   throw Error(fmt::format("object of type '{}' has no len()", type_name(value)));
 }
 
-std::shared_ptr<const List> iterate(Runtime& runtime, const Value& value) {
+Items iterate(Runtime& runtime, const Value& value) {
   if (const auto* list = value.list()) {
-    if ((*list)->kind != ListKind::generator) return *list;
+    if ((*list)->kind != ListKind::generator) return Items(*list);
     const auto& items = (*list)->items;
     const size_t taken = std::exchange((*list)->taken, items.size());
-    if (taken == 0) return *list;
+    if (taken == 0) return Items(*list);
     const auto rest = items.begin() + static_cast<std::ptrdiff_t>(std::min(taken, items.size()));
-    return *runtime.list(std::vector<Value>(rest, items.end())).list();
+    return Items(*runtime.list(std::vector<Value>(rest, items.end())).list());
   }
   std::vector<Value> items;
   if (const Text* text = value.text()) {
@@ -227,7 +227,7 @@ std::shared_ptr<const List> iterate(Runtime& runtime, const Value& value) {
   } else if (!value.is_undefined()) {
     throw Error(fmt::format("'{}' object is not iterable", type_name(value)));
   }
-  return *runtime.list(std::move(items)).list();
+  return Items(*runtime.list(std::move(items)).list());
 }
 
 }  // namespace minke::jinja

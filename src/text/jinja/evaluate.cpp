@@ -106,9 +106,9 @@ Arguments Interpreter::evaluate(const ArgumentExprs& exprs) {
   Arguments arguments;
   for (const Expr* expr : exprs.positional) arguments.positional.push_back(evaluate(*expr));
   if (exprs.more_positional) {
-    const auto more = iterate(runtime_, evaluate(*exprs.more_positional));
-    runtime_.meter.check(more->items.size() * sizeof(Value));
-    arguments.positional.insert(arguments.positional.end(), more->items.begin(), more->items.end());
+    const Items more = iterate(runtime_, evaluate(*exprs.more_positional));
+    runtime_.meter.check(more.size() * sizeof(Value));
+    arguments.positional.insert(arguments.positional.end(), more.begin(), more.end());
   }
   for (const auto& [name, expr] : exprs.named) arguments.named.emplace_back(name, evaluate(*expr));
   if (!exprs.more_named) return arguments;

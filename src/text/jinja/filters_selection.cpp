@@ -28,7 +28,7 @@ Value map(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   if (arguments.positional.empty()) {
     const Bound bound(arguments, "map", {"attribute", "default"}, 1);
     const AttributeGetter attribute(runtime, bound.find(0), bound.find(1));
-    for (const Value& item : iterate(runtime, subject)->items) out.push_back(attribute.get(item));
+    for (const Value& item : iterate(runtime, subject)) out.push_back(attribute.get(item));
     return runtime.list(std::move(out), ListKind::generator);
   }
   const std::string_view name = name_argument(arguments, 0, "filter's name of map()");
@@ -36,7 +36,7 @@ Value map(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   if (!filter) throw Error(fmt::format("No filter named '{}'.", name));
   const Arguments rest = without_first(arguments, 1);
   Meter::Level level(runtime.meter);  // map('map', 'map', ...)
-  for (const Value& item : iterate(runtime, subject)->items) {
+  for (const Value& item : iterate(runtime, subject)) {
     runtime.meter.step();
     out.push_back(filter(runtime, item, rest));
   }
@@ -58,7 +58,7 @@ Value choose(Runtime& runtime, const Value& subject, const Arguments& arguments)
     rest = without_first(arguments, kAttribute + 1);
   }
   std::vector<Value> out;
-  for (const Value& item : iterate(runtime, subject)->items) {
+  for (const Value& item : iterate(runtime, subject)) {
     runtime.meter.step();
     const Value tested = attribute.get(item);
     if ((test ? test(runtime, tested, rest) : truth(tested)) == kWanted) out.push_back(item);

@@ -26,7 +26,8 @@ Value length(Runtime& runtime, const Value& subject, const Arguments& arguments)
 
 Value to_list(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const Bound bound(arguments, "list", {});
-  return runtime.list(iterate(runtime, subject)->items);
+  const Items items = iterate(runtime, subject);
+  return runtime.list({items.begin(), items.end()});
 }
 
 Value first(Runtime& runtime, const Value& subject, const Arguments& arguments) {
@@ -38,8 +39,8 @@ Value first(Runtime& runtime, const Value& subject, const Arguments& arguments) 
   }
   if (const auto* list = subject.list(); list && (*list)->kind == ListKind::generator) {
     if ((*list)->taken < (*list)->items.size()) return (*list)->items[(*list)->taken++];
-  } else if (const auto items = iterate(runtime, subject); !items->items.empty()) {
-    return items->items.front();
+  } else if (const Items items = iterate(runtime, subject); !items.empty()) {
+    return items[0];
   }
   return Value::undefined("No first item, sequence was empty.");
 }
@@ -53,18 +54,17 @@ Value last(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   }
   if (const auto* list = subject.list(); list && (*list)->kind == ListKind::generator)
     throw Error("'generator' object is not reversible", {}, "put | list before | last");
-  require(subject);
-  const auto items = iterate(runtime, subject);
-  return items->items.empty() ? Value::undefined("No last item, sequence was empty.") : items->items.back();
+  const Items items = iterate(runtime, subject);
+  return items.empty() ? Value::undefined("No last item, sequence was empty.") : items[items.size() - 1];
 }
 
 Value reverse(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const Bound bound(arguments, "reverse", {});
   if (subject.text()) return get_slice(runtime, subject, Value(), Value(), Value::integer(-1));
-  require(subject);
-  std::vector<Value> items = iterate(runtime, subject)->items;
-  std::reverse(items.begin(), items.end());
-  return runtime.list(std::move(items), ListKind::generator);
+  const Items items = iterate(runtime, subject);
+  const bool generator = subject.list() && (*subject.list())->kind == ListKind::generator;
+  return runtime.list({std::reverse_iterator(items.end()), std::reverse_iterator(items.begin())},
+                      generator ? ListKind::list : ListKind::generator);  // as Python: it cannot go backwards
 }
 
 Value join(Runtime& runtime, const Value& subject, const Arguments& arguments) {
@@ -73,7 +73,7 @@ Value join(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const AttributeGetter attribute(runtime, bound.find(1));
   Text out;
   bool is_first = true;
-  for (const Value& item : iterate(runtime, subject)->items) {
+  for (const Value& item : iterate(runtime, subject)) {
     if (!std::exchange(is_first, false)) out.append(separator);
     const Text text = to_text(runtime, attribute.get(item));
     out.append(text);
@@ -101,23 +101,25 @@ struct Keyed {
 
 std::vector<Keyed> keyed(Runtime& runtime, const Value& subject, const AttributeGetter& attribute,
                          bool case_sensitive) {
-  const auto list = iterate(runtime, subject);
-  runtime.meter.check(list->items.size() * (sizeof(Keyed) + sizeof(Value)));
+  const Items items = iterate(runtime, subject);
+  runtime.meter.check(items.size() * (sizeof(Keyed) + sizeof(Value)));
   std::vector<Keyed> out;
-  for (const Value& item : list->items) out.push_back({attribute.keys(item, case_sensitive), item});
+  for (const Value& item : items) out.push_back({attribute.keys(item, case_sensitive), item});
   return out;
 }
 
-bool before(Runtime& runtime, const Keyed& a, const Keyed& b) {
+// Several keys are compared as Python's lists are: what is equal is not asked which is less.
+bool before(Runtime& runtime, const Keyed& a, const Keyed& b, bool one_key) {
+  if (one_key) return less(runtime, a.keys[0], b.keys[0]);
   for (size_t i = 0; i < a.keys.size(); ++i)
     if (!equal(runtime, a.keys[i], b.keys[i])) return less(runtime, a.keys[i], b.keys[i]);
   return false;
 }
 
 // As Python's sorted: stable, also when reversed.
-void sort_keyed(Runtime& runtime, std::vector<Keyed>& all, bool reversed) {
+void sort_keyed(Runtime& runtime, std::vector<Keyed>& all, bool reversed, bool one_key) {
   std::stable_sort(all.begin(), all.end(), [&](const Keyed& a, const Keyed& b) {
-    return reversed ? before(runtime, b, a) : before(runtime, a, b);
+    return reversed ? before(runtime, b, a, one_key) : before(runtime, a, b, one_key);
   });
 }
 
@@ -131,7 +133,7 @@ Value sort(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const Bound bound(arguments, "sort", {"reverse", "case_sensitive", "attribute"});
   const AttributeGetter attribute(runtime, bound.find(2));
   std::vector<Keyed> all = keyed(runtime, subject, attribute, bound.flag(1, false));
-  sort_keyed(runtime, all, bound.flag(0, false));
+  sort_keyed(runtime, all, bound.flag(0, false), false);
   return to_items(runtime, std::move(all));
 }
 
@@ -145,7 +147,7 @@ Value sort_dict(Runtime& runtime, const Value& subject, const Arguments& argumen
   for (const auto& [key, value] : (*subject.dict())->members)
     all.push_back({{fold_case(runtime, by == "key" ? key : value, bound.flag(0, false))},
                    runtime.list({key, value}, ListKind::tuple)});
-  sort_keyed(runtime, all, bound.flag(2, false));
+  sort_keyed(runtime, all, bound.flag(2, false), true);
   return to_items(runtime, std::move(all));
 }
 
@@ -153,30 +155,31 @@ template <bool kGreatest>
 Value extreme(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const Bound bound(arguments, kGreatest ? "max" : "min", {"case_sensitive", "attribute"});
   const AttributeGetter attribute(runtime, bound.find(1));
-  const auto list = iterate(runtime, subject);
-  if (list->items.empty()) return Value::undefined("No aggregated item, sequence was empty.");
+  const Items items = iterate(runtime, subject);
+  if (items.empty()) return Value::undefined("No aggregated item, sequence was empty.");
   const auto key = [&](const Value& item) {
     return fold_case(runtime, attribute.get(item), bound.flag(0, false));
   };
   size_t best = 0;
-  Value best_key = key(list->items[0]);
-  for (size_t i = 1; i < list->items.size(); ++i) {
-    Value candidate = key(list->items[i]);
+  Value best_key = key(items[0]);
+  for (size_t i = 1; i < items.size(); ++i) {
+    Value candidate = key(items[i]);
     if (kGreatest ? !less(runtime, best_key, candidate) : !less(runtime, candidate, best_key)) continue;
     best = i;
     best_key = std::move(candidate);
   }
-  return list->items[best];
+  return items[best];
 }
 
 Value unique(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const Bound bound(arguments, "unique", {"case_sensitive", "attribute"});
   const AttributeGetter attribute(runtime, bound.find(1));
   std::vector<Value> seen, kept;
-  for (const Value& item : iterate(runtime, subject)->items) {
+  for (const Value& item : iterate(runtime, subject)) {
     Value key = fold_case(runtime, attribute.get(item), bound.flag(0, false));
     if (std::any_of(seen.begin(), seen.end(), [&](const Value& other) { return equal(runtime, key, other); }))
       continue;
+    require_hashable(key);
     seen.push_back(std::move(key));
     kept.push_back(item);
   }
@@ -187,9 +190,9 @@ Value group_by(Runtime& runtime, const Value& subject, const Arguments& argument
   const Bound bound(arguments, "groupby", {"attribute", "default", "case_sensitive"}, 1);
   const AttributeGetter attribute(runtime, bound.find(0), bound.find(1));
   std::vector<Keyed> all;
-  for (const Value& item : iterate(runtime, subject)->items)
+  for (const Value& item : iterate(runtime, subject))
     all.push_back({{fold_case(runtime, attribute.get(item), bound.flag(2, false))}, item});
-  sort_keyed(runtime, all, false);
+  sort_keyed(runtime, all, false, true);
   std::vector<Value> groups;
   for (size_t begin = 0; begin < all.size();) {
     size_t end = begin;
@@ -209,7 +212,7 @@ Value sum(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const AttributeGetter attribute(runtime, bound.find(0));
   Value total = bound.find(1) ? bound.at(1) : Value::integer(0);
   if (total.text()) throw Error("sum() can't sum strings", {}, "use | join");
-  for (const Value& item : iterate(runtime, subject)->items)
+  for (const Value& item : iterate(runtime, subject))
     total = compute(runtime, Op::add, total, attribute.get(item));
   return total;
 }
@@ -218,7 +221,7 @@ Value batch(Runtime& runtime, const Value& subject, const Arguments& arguments) 
   const Bound bound(arguments, "batch", {"linecount", "fill_with"}, 1);
   const int64_t size = bound.integer(0, 0);
   std::vector<Value> batches, current;
-  for (const Value& item : iterate(runtime, subject)->items) {
+  for (const Value& item : iterate(runtime, subject)) {
     if (static_cast<int64_t>(current.size()) == size)
       batches.push_back(runtime.list(std::exchange(current, {})));
     current.push_back(item);
@@ -235,7 +238,7 @@ Value batch(Runtime& runtime, const Value& subject, const Arguments& arguments) 
 
 Value slice(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const Bound bound(arguments, "slice", {"slices", "fill_with"}, 1);
-  const std::vector<Value> all = iterate(runtime, subject)->items;
+  const Items all = iterate(runtime, subject);
   const int64_t slices = bound.integer(0, 0), length = static_cast<int64_t>(all.size());
   if (slices == 0) throw Error("integer division or modulo by zero");
   runtime.meter.step(static_cast<uint64_t>(std::max<int64_t>(slices, 0)));

@@ -84,6 +84,12 @@ Value format(Runtime& runtime, const Value& subject, const Arguments& arguments)
   return runtime.text(format_percent(runtime, to_text(runtime, subject), values));
 }
 
+const Text& text_of(const Value& subject, std::string_view filter) {
+  require(subject);
+  if (!subject.text()) throw Error(fmt::format("{}() wants a string, not {}", filter, type_name(subject)));
+  return *subject.text();
+}
+
 Value indent(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const Bound bound(arguments, "indent", {"width", "first", "blank"});
   Text indention;
@@ -95,7 +101,7 @@ Value indent(Runtime& runtime, const Value& subject, const Arguments& arguments)
     indention.append(std::string(static_cast<size_t>(width), ' '), false);
   }
   const bool blank = bound.flag(2, false);
-  Text text = to_text(runtime, subject);
+  Text text = text_of(subject, "indent");
   text.append("\n", false);  // as Jinja does, so that a last line break is kept
   Text out;
   if (bound.flag(1, false)) out.append(indention);
@@ -179,13 +185,14 @@ Value trim(Runtime& runtime, const Value& subject, const Arguments& arguments) {
 
 Value truncate(Runtime& runtime, const Value& subject, const Arguments& arguments) {
   const Bound bound(arguments, "truncate", {"length", "killwords", "end", "leeway"});
-  const Text text = to_text(runtime, subject), end = bound.find(2) ? bound.text(2) : Text("...", false);
+  const Text end = bound.find(2) ? bound.text(2) : Text("...", false);
   const int64_t length = bound.integer(0, 255), leeway = bound.is_none(3) ? 5 : bound.integer(3, 5);
   const auto end_length = static_cast<int64_t>(count_characters(end.view()));
   if (length < end_length)
     throw Error(fmt::format("truncate() expected length >= {}, got {}", end_length, length));
   if (leeway < 0) throw Error("truncate() expected leeway >= 0");
-  if (static_cast<int64_t>(count_characters(text.view())) <= length + leeway) return runtime.text(text);
+  if (length_of(subject) <= length + leeway) return subject;
+  const Text& text = text_of(subject, "truncate");
   Text out = text.slice(0, offset_of(text.view(), static_cast<size_t>(length - end_length)));
   if (!bound.flag(1, false)) out = split_from_right(runtime, out, " ", 1).front();
   out.append(end);
@@ -222,12 +229,11 @@ Value to_json_filter(Runtime& runtime, const Value& subject, const Arguments& ar
     form.given = indention.given();
   }
   if (!bound.is_none(2)) {
-    const auto list = iterate(runtime, bound.at(2));
-    if (list->items.size() != 2 || !list->items[0].text() || !list->items[1].text())
+    const Items parts = iterate(runtime, bound.at(2));
+    if (parts.size() != 2 || !parts[0].text() || !parts[1].text())
       throw Error("tojson() separators must be two strings");
-    form.separators = {std::string(list->items[0].text()->view()),
-                       std::string(list->items[1].text()->view())};
-    form.given = form.given || list->items[0].given() || list->items[1].given();
+    form.separators = {std::string(parts[0].text()->view()), std::string(parts[1].text()->view())};
+    form.given = form.given || parts[0].given() || parts[1].given();
   }
   return runtime.text(to_json(runtime, subject, form));
 }

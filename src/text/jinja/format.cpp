@@ -143,7 +143,10 @@ class PercentFormat {
  public:
   PercentFormat(Runtime& runtime, const Text& format, const Value& values)
       : runtime_(runtime), format_(format), values_(values) {
-    if (const auto* list = values.list(); list && (*list)->kind == ListKind::tuple) tuple_ = list->get();
+    if (const auto* list = values.list()) {
+      if ((*list)->kind == ListKind::tuple || (*list)->kind == ListKind::group) tuple_ = list->get();
+      is_view_ = (*list)->kind >= ListKind::generator;
+    }
   }
 
   Text run() {
@@ -158,8 +161,10 @@ class PercentFormat {
       begin = i = convert(i + 1);
     }
     out_.append(format_.slice(begin, text.size()));
-    const bool all_used =
-        tuple_ ? next_ >= tuple_->items.size() : next_ > 0 || values_.dict() || values_.list();
+    // What Python takes for a mapping need not be used up: whatever has items by key or place, but tuples and
+    // strings.
+    const bool mapping = values_.dict() || values_.list() || values_.range() || values_.is_undefined();
+    const bool all_used = tuple_ ? next_ >= tuple_->items.size() : next_ > 0 || (mapping && !is_view_);
     if (!all_used) throw Error("not all arguments converted during string formatting");
     return std::move(out_);
   }
@@ -269,6 +274,7 @@ class PercentFormat {
   const Text& format_;
   const Value& values_;
   const List* tuple_ = nullptr;
+  bool is_view_ = false;  // or a generator
   size_t next_ = 0;
   Text out_;
 };

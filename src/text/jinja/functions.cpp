@@ -36,10 +36,10 @@ std::vector<Member> collect_members(Runtime& runtime, const Arguments& arguments
     if (source.dict()) {
       members = (*source.dict())->members;
     } else {
-      for (const Value& pair : iterate(runtime, source)->items) {
-        const auto parts = iterate(runtime, pair);
-        if (parts->items.size() != 2) throw Error(fmt::format("{} wants pairs of key and value", function));
-        members.emplace_back(parts->items[0], parts->items[1]);
+      for (const Value& pair : iterate(runtime, source)) {
+        const Items parts = iterate(runtime, pair);
+        if (parts.size() != 2) throw Error(fmt::format("{} wants pairs of key and value", function));
+        members.emplace_back(parts[0], parts[1]);
       }
     }
   }

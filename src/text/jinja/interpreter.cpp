@@ -68,14 +68,14 @@ Interpreter::Flow Interpreter::run_statement(const IfStmt& s) {
   return execute(s.otherwise);
 }
 
-std::shared_ptr<const List> Interpreter::filtered(const ForStmt& s, const Value& iterable) {
+Items Interpreter::filtered(const ForStmt& s, const Value& iterable) {
   std::vector<Value> kept;
-  for (const Value& item : iterate(runtime_, iterable)->items) {
+  for (const Value& item : iterate(runtime_, iterable)) {
     const Inner inner(*this, scope_);
     assign(s.target, item);
     if (truth(evaluate(*s.condition))) kept.push_back(item);
   }
-  return *runtime_.list(std::move(kept)).list();
+  return Items(*runtime_.list(std::move(kept)).list());
 }
 
 Interpreter::Flow Interpreter::run_statement(const ForStmt& s) {
@@ -83,8 +83,7 @@ Interpreter::Flow Interpreter::run_statement(const ForStmt& s) {
 }
 
 Interpreter::Flow Interpreter::run_loop(const ForStmt& s, const Value& iterable, int depth) {
-  const auto loop = std::make_shared<Loop>();
-  loop->items = s.condition ? filtered(s, iterable) : iterate(runtime_, iterable);
+  const auto loop = std::make_shared<Loop>(s.condition ? filtered(s, iterable) : iterate(runtime_, iterable));
   loop->depth = depth;
   loop->statement = s.recursive ? &s : nullptr;
   loop->scope = scope_;
@@ -96,11 +95,11 @@ Interpreter::Flow Interpreter::run_loop(const ForStmt& s, const Value& iterable,
     }
   } end{*loop};
   bool completed = false;  // an iteration left by `continue` does not count for `else`, as in Jinja
-  for (; loop->index < loop->items->items.size(); ++loop->index) {
+  for (; loop->index < loop->items.size(); ++loop->index) {
     runtime_.meter.step();
     const Inner inner(*this, scope_);
     set(kLoop, Value(loop));
-    assign(s.target, loop->items->items[loop->index]);
+    assign(s.target, loop->items[loop->index]);
     const Flow flow = execute(s.body);
     if (flow == Flow::break_loop) break;
     if (flow == Flow::go_on) completed = true;
@@ -189,11 +188,10 @@ Value Interpreter::look_up(Symbol name) const {
 
 void Interpreter::assign(const Target& target, const Value& value) {
   if (target.is_tuple) {
-    const auto parts = iterate(runtime_, value);
-    if (parts->items.size() != target.parts.size())
-      throw Error(
-          fmt::format("cannot unpack {} values into {} names", parts->items.size(), target.parts.size()));
-    for (size_t i = 0; i < parts->items.size(); ++i) assign(target.parts[i], parts->items[i]);
+    const Items parts = iterate(runtime_, value);
+    if (parts.size() != target.parts.size())
+      throw Error(fmt::format("cannot unpack {} values into {} names", parts.size(), target.parts.size()));
+    for (size_t i = 0; i < parts.size(); ++i) assign(target.parts[i], parts[i]);
     return;
   }
   if (target.attribute.empty()) return set(target.name, value);

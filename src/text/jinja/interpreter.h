@@ -48,7 +48,7 @@ class Interpreter {
   Flow run_statement(const BreakStmt&) { return Flow::break_loop; }
   Flow run_statement(const ContinueStmt&) { return Flow::continue_loop; }
   Flow run_loop(const ForStmt& s, const Value& iterable, int depth);
-  std::shared_ptr<const List> filtered(const ForStmt& s, const Value& iterable);
+  Items filtered(const ForStmt& s, const Value& iterable);
   void print(const Value& value);
 
   void assign(const Target& target, const Value& value);

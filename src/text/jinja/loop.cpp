@@ -5,10 +5,9 @@
 namespace minke::jinja {
 
 Value loop_attribute(Runtime&, const Loop& loop, std::string_view name) {
-  const auto index = static_cast<int64_t>(loop.index),
-             length = static_cast<int64_t>(loop.items->items.size());
+  const auto index = static_cast<int64_t>(loop.index), length = static_cast<int64_t>(loop.items.size());
   const auto item_at = [&](int64_t i, const char* none) {
-    return i >= 0 && i < length ? loop.items->items[static_cast<size_t>(i)] : Value::undefined(none);
+    return i >= 0 && i < length ? loop.items[static_cast<size_t>(i)] : Value::undefined(none);
   };
   if (name == "index") return Value::integer(index + 1);
   if (name == "index0") return Value::integer(index);

@@ -9,7 +9,9 @@ struct ForStmt;
 struct Scope;
 
 struct Loop {
-  std::shared_ptr<const List> items;
+  explicit Loop(Items of) : items(std::move(of)) {}
+
+  Items items;
   size_t index = 0;
   int depth = 0;
   const ForStmt* statement = nullptr;  // of a recursive loop, which can be called

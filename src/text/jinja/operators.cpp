@@ -144,6 +144,14 @@ Value repeat(Runtime& runtime, const Value& sequence, Int count) {
   return runtime.list(std::move(items), list.kind);
 }
 
+// Markup escapes what is added to it.
+Value add_texts(Runtime& runtime, const Value& left, const Value& right) {
+  const bool markup = left.text()->is_markup() || right.text()->is_markup();
+  if (!markup) return runtime.text(concatenate(runtime, {left, right}));
+  const Value escaped[] = {runtime.text(escape_html(*left.text())), runtime.text(escape_html(*right.text()))};
+  return runtime.text(concatenate(runtime, {escaped[0], escaped[1]}).as_markup());
+}
+
 bool is_sequence(const Value& value) {
   if (value.text()) return true;
   return value.list() &&
@@ -205,7 +213,7 @@ Value compute(Runtime& runtime, Op op, const Value& left, const Value& right) {
   if (op == Op::modulo && left.text()) return runtime.text(format_percent(runtime, *left.text(), right));
   require(left);
   require(right);
-  if (op == Op::add && left.text() && right.text()) return runtime.text(concatenate(runtime, {left, right}));
+  if (op == Op::add && left.text() && right.text()) return add_texts(runtime, left, right);
   const auto *x = left.list(), *y = right.list();
   if (op == Op::add && x && y && (*x)->kind == (*y)->kind && is_sequence(left)) {
     runtime.meter.check(((*x)->items.size() + (*y)->items.size()) * sizeof(Value));
@@ -239,6 +247,7 @@ bool equal(Runtime& runtime, const Value& left, const Value& right) {
   if (const auto* x = left.list()) {
     const auto* y = right.list();
     if (*x == *y) return true;
+    if ((*x)->kind == ListKind::generator || (*x)->kind == ListKind::values) return false;
     if ((*x)->kind != (*y)->kind || (*x)->items.size() != (*y)->items.size()) return false;
     for (size_t i = 0; i < (*x)->items.size(); ++i)
       if (!equal(runtime, (*x)->items[i], (*y)->items[i])) return false;
@@ -292,14 +301,12 @@ bool contains(Runtime& runtime, const Value& container, const Value& item) {
            memmem(text->view().data(), text->size(), needle.data(), needle.size()) != nullptr;
   }
   if (const auto* dict = container.dict()) {
-    if (item.dict() || (item.list() && (*item.list())->kind == ListKind::list))
-      throw Error(fmt::format("unhashable type: '{}'", type_name(item)));
+    require_hashable(item);
     for (const Member& member : (*dict)->members)
       if (equal(runtime, member.first, item)) return true;
     return false;
   }
-  const auto items = iterate(runtime, container);
-  for (const Value& candidate : items->items)
+  for (const Value& candidate : iterate(runtime, container))
     if (equal(runtime, candidate, item)) return true;
   return false;
 }

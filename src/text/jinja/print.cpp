@@ -78,7 +78,7 @@ void represent(Printer& printer, const Value& value) {
   Meter::Level level(printer.runtime.meter);  // namespaces may hold themselves
   if (value.given()) printer.given = true;
   if (const Text* text = value.text()) {
-    printer.add(quoted(text->view()));
+    printer.add(text->is_markup() ? "Markup(" + quoted(text->view()) + ")" : quoted(text->view()));
   } else if (const auto* list = value.list()) {
     represent_list(printer, **list);
   } else if (const auto* dict = value.dict()) {
@@ -261,22 +261,15 @@ Text escape_html(const Text& text) {
 }
 
 Text concatenate(Runtime& runtime, const std::vector<Value>& parts) {
-  const bool markup = std::any_of(parts.begin(), parts.end(),
-                                  [](const Value& part) { return part.text() && part.text()->is_markup(); });
   Text out;
   for (const Value& part : parts) {
     const Text* text = part.text();
-    if (text && !markup) {
-      runtime.meter.check(out.size() + text->size());
-      runtime.meter.handle(text->size());
-      out.append(*text);
-      continue;
-    }
-    const Text printed = to_text(runtime, part);
-    runtime.meter.check(out.size() + 6 * printed.size());
-    out.append(markup ? escape_html(printed) : printed);
+    const Text& printed = text ? *text : to_text(runtime, part);
+    runtime.meter.check(out.size() + printed.size());
+    runtime.meter.handle(printed.size());
+    out.append(printed);
   }
-  return markup ? out.as_markup() : out;
+  return out;
 }
 
 Text to_json(Runtime& runtime, const Value& value, const JsonForm& form) {

@@ -37,10 +37,7 @@ Value Runtime::dict(std::vector<Member> members) {
   Charge charge = meter.charge(sizeof(Dict) + kept.capacity() * sizeof(Member));
   int deepest = 0;
   for (Member& member : members) {
-    require(member.first);
-    if (member.first.depth() > 1 || member.first.dict() ||
-        (member.first.list() && (*member.first.list())->kind != ListKind::tuple))
-      throw Error(fmt::format("unhashable type: '{}'", type_name(member.first)));
+    require_hashable(member.first);
     deepest = std::max({deepest, member.first.depth(), member.second.depth()});
     meter.step(1 + kept.size() / 8);
     const auto present = std::find_if(kept.begin(), kept.end(),
@@ -84,6 +81,15 @@ Value Runtime::from_json(const Json& json, bool given) {
 
 void require(const Value& value) {
   if (value.is_undefined()) throw Error(*std::get<Undefined>(value.data()).why);
+}
+
+void require_hashable(const Value& value) {
+  const auto* list = value.list();
+  const ListKind kind = list ? (*list)->kind : ListKind::tuple;
+  if (value.dict() || kind == ListKind::list || kind == ListKind::keys || kind == ListKind::items)
+    throw Error(fmt::format("unhashable type: '{}'", type_name(value)));
+  if (list && kind != ListKind::generator)
+    for (const Value& item : (*list)->items) require_hashable(item);
 }
 
 }  // namespace minke::jinja

@@ -68,8 +68,20 @@ Value loop_attribute(Runtime& runtime, const Loop& loop,
                      std::string_view name);  // undefined where it has none
 int64_t length_of(const Value& value);
 
-// The items one sees when iterating; a generator is used up by it.
-std::shared_ptr<const List> iterate(Runtime& runtime, const Value& value);
+// The items one sees when iterating, kept while one looks at them.
+class Items {
+ public:
+  explicit Items(std::shared_ptr<const List> list) : list_(std::move(list)) {}
+  auto begin() const { return list_->items.begin(); }
+  auto end() const { return list_->items.end(); }
+  size_t size() const { return list_->items.size(); }
+  bool empty() const { return list_->items.empty(); }
+  const Value& operator[](size_t i) const { return list_->items[i]; }
+
+ private:
+  std::shared_ptr<const List> list_;
+};
+Items iterate(Runtime& runtime, const Value& value);  // a generator is used up by it
 
 // --- Built-in names. Each finds null where there is none.
 
@@ -88,5 +100,7 @@ Text format_braces(Runtime& runtime, const Text& format, const Arguments& argume
 
 // Throws Error with the reason where the value is undefined.
 void require(const Value& value);
+// Throws Error where Python could not use the value as a key.
+void require_hashable(const Value& value);
 
 }  // namespace minke::jinja

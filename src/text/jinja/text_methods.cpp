@@ -227,13 +227,12 @@ Value replace_method(Runtime& runtime, const Text& self, const Arguments& argume
 Value join(Runtime& runtime, const Text& self, const Arguments& arguments) {
   const Bound bound(arguments, "join", {"iterable"}, 1);
   require(bound.at(0));
-  const auto list = iterate(runtime, bound.at(0));
+  const Items items = iterate(runtime, bound.at(0));
   Text out;
-  for (size_t i = 0; i < list->items.size(); ++i) {
-    const Text* item = list->items[i].text();
+  for (size_t i = 0; i < items.size(); ++i) {
+    const Text* item = items[i].text();
     if (!item)
-      throw Error(
-          fmt::format("sequence item {}: expected str instance, {} found", i, type_name(list->items[i])));
+      throw Error(fmt::format("sequence item {}: expected str instance, {} found", i, type_name(items[i])));
     if (i) out.append(self);
     out.append(*item);
     runtime.meter.handle(item->size() + self.size());
