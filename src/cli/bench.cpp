@@ -45,7 +45,7 @@ Json as_json(const Flags& flags, const Instance& instance, const std::vector<Mea
 }
 
 int run(const Flags& flags) {
-  const Model model = load_model(flags.model.model, flags.model.load_options());
+  const Model model = load_model(flags.model.path(), flags.model.load_options());
   InstanceOptions o;
   o.isa = flags.model.chosen_isa();
   o.round_activations = flags.activations == "int8";

@@ -17,7 +17,11 @@ constexpr int kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitInterrupted = 1
 
 // Each adds its subcommand to the app; when that is chosen, `action` is set.
 void add_bench(CLI::App& app, Action& action);
+void add_chat(CLI::App& app, Action& action);
+void add_inspect(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);
+void add_render(CLI::App& app, Action& action);
+void add_run(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
 
 }  // namespace minke

@@ -14,7 +14,11 @@ int main(int argc, char** argv) {
   app.require_subcommand(1);
   minke::Action action;
   minke::add_bench(app, action);
+  minke::add_chat(app, action);
+  minke::add_inspect(app, action);
   minke::add_perplexity(app, action);
+  minke::add_render(app, action);
+  minke::add_run(app, action);
   minke::add_verify(app, action);
   try {
     app.parse(argc, argv);

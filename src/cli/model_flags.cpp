@@ -3,6 +3,9 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "cli/environment.h"
+#include "hub/environment.h"
+#include "hub/local_models.h"
 
 namespace minke {
 
@@ -19,6 +22,8 @@ void ModelFlags::add_machine(CLI::App& command) {
   command.add_option("--threads", threads, "Threads (default: one per physical core)")
       ->check(CLI::Range(1, 1024));
 }
+
+fs::path ModelFlags::path() const { return resolve_model(model_places(variable), model); }
 
 LoadOptions ModelFlags::load_options() const {
   LoadOptions options;

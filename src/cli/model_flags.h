@@ -22,6 +22,7 @@ struct ModelFlags {
   void add_model(CLI::App& command);    // MODEL and --allow-field
   void add_machine(CLI::App& command);  // --isa and --threads
 
+  fs::path path() const;  // of the model: the name resolved
   LoadOptions load_options() const;
   std::optional<Isa> chosen_isa() const;  // throws Error naming the flag
 };

@@ -21,7 +21,7 @@ struct Flags {
 };
 
 int run(const Flags& flags) {
-  const Model model = load_model(flags.model.model, flags.model.load_options());
+  const Model model = load_model(flags.model.path(), flags.model.load_options());
   const Tokenizer tokenizer = load_tokenizer(model);
   std::vector<Token> tokens = tokenizer.encode(read_file(flags.file), Added::none);
   if (flags.most > 0 && static_cast<int64_t>(tokens.size()) > flags.most)

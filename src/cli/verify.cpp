@@ -55,7 +55,7 @@ int run(const Flags& flags) {
   options.tolerance = flags.tolerance;
   options.round_activations = flags.activations == "int8";
   const Safetensors golden = Safetensors::open(flags.golden);
-  const Model model = load_model(flags.model.model, flags.model.load_options());
+  const Model model = load_model(flags.model.path(), flags.model.load_options());
   const std::vector<Compared> results = verify(model, golden, options);
   bool ok = true;
   for (const Compared& c : results) ok = ok && c.ok();

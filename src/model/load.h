@@ -19,9 +19,8 @@ namespace minke {
 
 struct LoadOptions {
   std::set<std::string> allowed;  // config fields and tensors to pass over though they are unknown
-  bool check_values = true;  // look for NaN bytes in FP8 weights, which reads them all
-  bool dry = false;          // check and count everything, make nothing: what is not mapped stays null
-  bool dry = false;  // check and count everything, make nothing: weights that are not mapped stay null
+  bool check_values = true;       // look for NaN bytes in FP8 weights, which reads them all
+  bool dry = false;               // check and count everything, make nothing: what is not mapped stays null
 };
 
 // A model's files, open, and its weights as views into them. Weights that cannot be mapped as they are were
@@ -31,9 +30,10 @@ struct Model {
   std::variant<Gguf, HfFolder> files;
   Config config;
   Weights weights;
-  Arena made;                   // owns what is not mapped
-  int64_t made_bytes = 0;       // of `made`, or what they would be after a dry run
-  int64_t made_for_layout = 0;  // of these, matrices the file holds in a layout that cannot be used; 0 for most models
+  Arena made;              // owns what is not mapped
+  int64_t made_bytes = 0;  // of `made`, or what they would be after a dry run
+  int64_t made_for_layout =
+      0;  // of these, matrices the file holds in a layout that cannot be used; 0 for most models
 
   Container container() const { return files.index() == 0 ? Container::gguf : Container::hugging_face; }
   const Gguf* gguf() const { return std::get_if<Gguf>(&files); }

@@ -1,0 +1,83 @@
+#include "cli/engine_flags.h"
+
+#include <algorithm>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/error.h"
+
+namespace minke {
+
+void EngineFlags::add(CLI::App& command) {
+  model.add_model(command);
+  command
+      .add_option(
+          "--ctx", context,
+          "Tokens that prompt and answer may have together (default: 4096, or what the model was made for)")
+      ->check(CLI::Range(2, 1 << 26));
+  command.add_option("--ubatch", ubatch, "Prompt tokens of one step")
+      ->check(CLI::Range(1, 1 << 16))
+      ->capture_default_str();
+  command.add_option("--activations", activations, "int8, or f32: slower, nearer to the reference")
+      ->check(CLI::IsMember({"int8", "f32"}));
+  command.add_option("--kv", kv, "Cache format: bf16 or f32")->check(CLI::IsMember({"bf16", "f32"}));
+  command.add_option("--chat-template", chat_template, "A Jinja file instead of the model's own template");
+  command.add_option("--template-kwargs", template_kwargs, "Variables for the template, a JSON object");
+  model.add_machine(command);
+}
+
+InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
+  InstanceOptions o;
+  o.isa = flags.model.chosen_isa();
+  o.round_activations = flags.activations == "int8";
+  o.limits.threads = flags.model.threads;
+  o.limits.kv = flags.kv == "f32" ? KvFormat::f32 : KvFormat::bf16;
+  if (flags.context > model.config.context)
+    throw Error(fmt::format("{} tokens, but the model was made for {}", flags.context, model.config.context),
+                "--ctx");
+  o.limits.context = flags.context > 0 ? flags.context : std::min(kDefaultContext, model.config.context);
+  o.limits.rows = std::min(flags.ubatch, o.limits.context);
+  return o;
+}
+
+EngineOptions EngineFlags::options(const Model& loaded) const { return {instance_options(loaded, *this)}; }
+
+Loaded::Loaded(const EngineFlags& flags)
+    : model(load_model(flags.model.path(), flags.model.load_options())), tokenizer(load_tokenizer(model)) {
+  if (model.made_for_layout > 100 << 20)
+    fmt::print(stderr, "{:.2f} GB of weights were made at load: the file's layout cannot be used as it is\n",
+               static_cast<double>(model.made_for_layout) / 1e9);
+}
+
+ChatFormat chat_format(const Loaded& loaded, const EngineFlags& flags) {
+  const std::string own =
+      flags.chat_template.empty() ? std::string() : read_file(flags.chat_template, 16 << 20);
+  if (!flags.chat_template.empty() && own.empty()) throw Error("is empty", flags.chat_template);
+  return chat_format(loaded.model, loaded.tokenizer, own);
+}
+
+Json template_kwargs(const EngineFlags& flags) {
+  if (flags.template_kwargs.empty()) return JsonObject{};
+  Json json;
+  try {
+    json = parse_json(flags.template_kwargs);
+  } catch (const Error& e) {
+    throw e.within("--template-kwargs");
+  }
+  if (!json.is_object())
+    throw Error(fmt::format("expected an object, found {}", json.type_name()), "--template-kwargs");
+  return json;
+}
+
+std::string timing_line(const Finish& f) {
+  // The first token comes out of the prompt's last step: the others took the decode time.
+  const double rate =
+      f.output_tokens > 1 && f.decode_seconds > 0 ? (f.output_tokens - 1) / f.decode_seconds : 0;
+  std::string line =
+      fmt::format("[{} tokens, {:.1f} tok/s; prompt {} tokens", f.output_tokens, rate, f.prompt_tokens);
+  if (f.cached_tokens > 0) line += fmt::format(", {} cached", f.cached_tokens);
+  return line + fmt::format(", {:.2f} s]", f.prefill_seconds);
+}
+
+}  // namespace minke

@@ -1,0 +1,42 @@
+#pragma once
+// Flags of commands that answer: model, machine, context, chat format.
+
+#include <memory>
+#include <string>
+
+#include "cli/model_flags.h"
+#include "engine/assistant.h"
+
+namespace minke {
+
+struct EngineFlags {
+  ModelFlags model;
+  int context = 0;  // 0: the default, or less where the model was made for less
+  int ubatch = 512;
+  std::string activations = "int8", kv = "bf16";
+  std::string chat_template;    // a file
+  std::string template_kwargs;  // JSON
+
+  void add(CLI::App& command);
+  EngineOptions options(const Model& loaded) const;
+};
+
+constexpr int kDefaultContext = 4096;
+InstanceOptions instance_options(const Model& model, const EngineFlags& flags);
+
+// Everything that answers, in the order it must be built and the reverse it must end.
+struct Loaded {
+  Model model;
+  Tokenizer tokenizer;
+  explicit Loaded(const EngineFlags& flags);
+};
+
+// The chat format that the flags ask for.
+ChatFormat chat_format(const Loaded& loaded, const EngineFlags& flags);
+// Variables for the template from --template-kwargs; throws Error where that is no JSON object.
+Json template_kwargs(const EngineFlags& flags);
+
+// "[12 tokens, 35.1 tok/s; prompt 34 tokens, 20 cached, 0.41 s]"
+std::string timing_line(const Finish& finish);
+
+}  // namespace minke

@@ -1,0 +1,134 @@
+#include <iostream>
+#include <iterator>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "base/error.h"
+#include "cli/command.h"
+#include "cli/engine_flags.h"
+#include "cli/interrupt.h"
+#include "cli/sampling_flags.h"
+
+namespace minke {
+namespace {
+
+struct Flags {
+  EngineFlags engine;
+  SamplingFlags sampling;
+  std::vector<std::string> prompt;
+  std::string file, system, tools;
+  bool raw = false, json = false, timing = false;
+};
+
+std::string prompt_text(const Flags& flags) {
+  if (!flags.file.empty() && !flags.prompt.empty()) throw Error("give a PROMPT or --file, not both");
+  if (!flags.file.empty()) return read_file(flags.file);
+  if (flags.prompt.empty() || (flags.prompt.size() == 1 && flags.prompt[0] == "-"))
+    return {std::istreambuf_iterator<char>(std::cin), {}};
+  return fmt::format("{}", fmt::join(flags.prompt, " "));
+}
+
+Json tools_of(const std::string& file) {
+  if (file.empty()) return {};
+  try {
+    return parse_json(read_file(file, 16 << 20));
+  } catch (const Error& e) {
+    throw e.subject() == file ? e : e.within(file);
+  }
+}
+
+// The prompt's tokens, and whether the answer starts inside of reasoning.
+std::vector<Token> prompt_tokens(const Flags& flags, const Loaded& loaded, bool& reasoning) {
+  const std::string text = prompt_text(flags);
+  if (flags.raw) {
+    std::vector<Token> tokens = loaded.tokenizer.encode(text);
+    if (loaded.tokenizer.add_bos() && loaded.tokenizer.bos())
+      tokens.insert(tokens.begin(), *loaded.tokenizer.bos());
+    return tokens;
+  }
+  ChatPrompt prompt;
+  JsonArray messages;
+  const auto add = [&](const char* role, const std::string& content) {
+    messages.push_back(JsonObject{{"role", role}, {"content", content}});
+  };
+  if (!flags.system.empty()) add("system", flags.system);
+  add("user", text);
+  prompt.messages = std::move(messages);
+  prompt.tools = tools_of(flags.tools);
+  prompt.kwargs = template_kwargs(flags.engine);
+  const Pieces pieces = chat_format(loaded, flags.engine).render(prompt);
+  reasoning = ends_in_reasoning(pieces);
+  return loaded.tokenizer.encode(pieces);
+}
+
+void print_json(const Finish& f, const std::string& text, bool reasoning, const Json& logprobs) {
+  Json json;
+  Answer answer;
+  split_reasoning(text, reasoning, answer.reasoning, answer.content);
+  json.set("text", answer.content);
+  if (!answer.reasoning.empty()) json.set("reasoning", answer.reasoning);
+  json.set("finish_reason", name(f.reason));
+  if (!f.stop.empty()) json.set("stop", f.stop);
+  json.set("prompt_tokens", f.prompt_tokens);
+  json.set("output_tokens", f.output_tokens);
+  json.set("prefill_seconds", f.prefill_seconds);
+  json.set("decode_seconds", f.decode_seconds);
+  if (!logprobs.is_null()) json.set("logprobs", logprobs);
+  fmt::print("{}\n", to_string(json));
+}
+
+int run(const Flags& flags) {
+  const Loaded loaded(flags.engine);
+  bool reasoning = false;
+  Request request = flags.sampling.request(
+      advised_sampling(loaded.model, chat_template_of(loaded.model, loaded.tokenizer)));
+  request.prompt = prompt_tokens(flags, loaded, reasoning);
+  Engine engine(loaded.model, loaded.tokenizer, flags.engine.options(loaded.model));
+  const Interrupt interrupt;
+  std::string text;
+  if (reasoning && !flags.json) fmt::print("<think>\n");
+  const Finish finish = complete(
+      engine, std::move(request),
+      [&](std::string_view piece) {
+        text += piece;
+        if (flags.json) return;
+        fmt::print("{}", piece);
+        std::fflush(stdout);
+      },
+      [&] { return interrupt.asked(); });
+  if (finish.reason == FinishReason::failed) throw Error(finish.error);
+  if (flags.json)
+    print_json(finish, text, reasoning, {});
+  else if (text.empty() || text.back() != '\n')
+    fmt::print("\n");
+  if (flags.timing) fmt::print(stderr, "{}\n", timing_line(finish));
+  if (finish.reason == FinishReason::context && !flags.json)
+    fmt::print(stderr, "minke: the context of {} tokens is full; --ctx makes it larger\n", engine.context());
+  return finish.reason == FinishReason::cancelled ? kExitInterrupted : kExitOk;
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App& command = *app.add_subcommand("run", "Answer one prompt");
+  flags->engine.add(command);
+  command.add_option("PROMPT", flags->prompt, "What to ask; - or nothing: read it from standard input");
+  command.add_option("--file", flags->file, "Read the prompt from a file");
+  command.add_option("--system", flags->system, "A system message");
+  command.add_option("--tools", flags->tools, "Tool definitions for the template, a JSON file");
+  command.add_flag("--raw", flags->raw, "Continue the text as it is, without a chat format");
+  command.add_flag("--json", flags->json, "Print JSON at the end instead of text as it comes");
+  command.add_flag("--timing", flags->timing, "Print a line of rates to standard error");
+  flags->sampling.add(command);
+  command.footer(
+      "Examples:\n  minke run model.gguf \"What is the capital of France?\"\n"
+      "  minke run model.gguf --raw --max-tokens 40 \"def fibonacci(n):\"\n"
+      "  git diff | minke run model.gguf --system \"Review this change.\"");
+  command.callback([flags, &action] { action = [flags] { return run(*flags); }; });
+}
+
+}  // namespace minke
