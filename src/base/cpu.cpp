@@ -1,6 +1,7 @@
 #include "base/cpu.h"
 
 #include <algorithm>
+#include <climits>
 #include <cmath>
 #include <fstream>
 #include <sched.h>
@@ -8,7 +9,10 @@
 #include <string>
 #include <utility>
 
-#include <climits>
+#if defined(__aarch64__)
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
 
 namespace minke {
 namespace {
@@ -62,7 +66,7 @@ bool supported(Isa isa) {
              __builtin_cpu_supports("avx512vl");
     case Isa::avx512_vnni: return supported(Isa::avx512) && __builtin_cpu_supports("avx512vnni");
 #elif defined(__aarch64__)
-    case Isa::neon: return true;
+    case Isa::neon: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;  // its kernels use the dot product
 #endif
     default: return false;
   }

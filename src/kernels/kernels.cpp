@@ -9,11 +9,12 @@
 namespace minke {
 namespace {
 
-// MINKE_ISA_LIST is the build's: X(scalar) X(avx2) ...
+// MINKE_ISA_LIST is the build's: X(scalar) X(avx2) ... A table that this processor cannot run is not even filled: the
+// functions that fill it are compiled for its instructions too.
 std::vector<Kernels> make_tables() {
   std::vector<Kernels> tables;
 #define X(isa_name)                   \
-  {                                   \
+  if (supported(Isa::isa_name)) {     \
     Kernels table{};                  \
     table.isa = Isa::isa_name;        \
     fill_operand_##isa_name(table);   \
