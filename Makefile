@@ -1,0 +1,66 @@
+# A list of what can be done; the work is in tools/, CMakePresets.json and tests/.
+FUZZ_SECONDS ?= 60
+JOBS ?= $(shell nproc)
+CTEST = ctest --output-on-failure --parallel $(JOBS)
+
+.DEFAULT_GOAL := help
+.PHONY: help build run test bench fuzz format tidy test-asan test-ubsan test-tsan test-arm test-real clean
+
+help:  ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' Makefile | column -t -s @
+
+build:  ## build everything, optimised, in build/release
+	@tools/install_packages build
+	@tools/build release
+
+run:  ## build, fetch a small model and chat (as ./run)
+	@./run
+
+test:  ## build and run every test (as ./test)
+	@./test
+
+bench: build  ## measure this machine's rates on the models at hand
+	@bench/run
+
+fuzz:  ## fuzz each target for FUZZ_SECONDS (60)
+	@tools/install_packages build fuzz
+	@tools/build fuzz
+	@tools/fuzz $(FUZZ_SECONDS)
+
+format:  ## put the code into its format
+	@tools/install_packages test
+	@tools/format --fix
+
+tidy:  ## clang-tidy over the tree; FILES="src/x.cpp ..." takes these only
+	@tools/install_packages build tidy
+	@tools/build release
+	@tools/clang_tidy $(FILES)
+
+test-asan:  ## the tests under AddressSanitizer and UBSan
+	@tools/install_packages build fetch test
+	@tools/build asan
+	@$(CTEST) --test-dir build/asan --label-exclude real
+
+test-ubsan:  ## the tests under UBSan
+	@tools/install_packages build fetch test
+	@tools/build ubsan
+	@$(CTEST) --test-dir build/ubsan --label-exclude real
+
+test-tsan:  ## the tests under ThreadSanitizer
+	@tools/install_packages build fetch test
+	@tools/build tsan
+	@$(CTEST) --test-dir build/tsan --label-exclude real
+
+test-arm:  ## the kernels built for AArch64, tested under qemu
+	@tools/install_packages build arm
+	@tools/build arm
+	@$(CTEST) --test-dir build/arm
+
+test-real:  ## tests with real models (fetches 1.7 GB)
+	@tools/install_packages build fetch test
+	@tools/build release
+	@tools/fetch_model smollm2 qwen2.5-coder-0.5b qwen2.5-coder-1.5b r1-distill-header
+	@$(CTEST) --parallel 1 --test-dir build/release --label-regex real
+
+clean:  ## remove build/; models stay
+	@rm -rf build
