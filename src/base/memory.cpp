@@ -1,10 +1,13 @@
 #include "base/memory.h"
 
 #include <algorithm>
+#include <charconv>
 #include <sys/mman.h>
+#include <unistd.h>
 #include <utility>
 
 #include "base/error.h"
+#include "base/file.h"
 
 namespace minke {
 
@@ -32,6 +35,20 @@ Memory& Memory::operator=(Memory&& other) noexcept {
 
 Memory::~Memory() {
   if (data_) ::munmap(data_, static_cast<size_t>(size_));
+}
+
+int64_t machine_memory() {
+  int64_t bytes = int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
+  for (const char* limit : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
+    try {
+      const std::string text = read_file(limit, 4096);
+      int64_t most = 0;
+      const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), most);
+      if (error == std::errc() && most > 0) bytes = std::min(bytes, most);  // "max" is no number
+    } catch (const Error&) {                                                // no such control group
+    }
+  }
+  return bytes;
 }
 
 std::byte* Arena::take(int64_t bytes) {

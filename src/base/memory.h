@@ -29,6 +29,9 @@ class Memory {
   int64_t size_ = 0;
 };
 
+// Bytes of memory this machine has, no more than its container may use.
+int64_t machine_memory();
+
 // Memory handed out in pieces and given back all at once. Pieces are zeroed, aligned to 64 bytes, and never
 // move.
 class Arena {

@@ -5,7 +5,9 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "cli/model_flags.h"
+#include "cli/progress.h"
 #include "engine/measure.h"
+#include "plan/memory.h"
 
 namespace minke {
 namespace {
@@ -45,7 +47,7 @@ Json as_json(const Flags& flags, const Instance& instance, const std::vector<Mea
 }
 
 int run(const Flags& flags) {
-  const Model model = load_model(flags.model.path(), flags.model.load_options());
+  const Model model = flags.model.load();
   InstanceOptions o;
   o.isa = flags.model.chosen_isa();
   o.round_activations = flags.activations == "int8";
@@ -54,8 +56,12 @@ int run(const Flags& flags) {
   for (const int depth : flags.measure.depths)
     o.limits.context = std::max(o.limits.context,
                                 depth + std::max(flags.measure.prompt, flags.measure.decode) + kPageTokens);
+  require_memory(model, o);
   Instance instance(model, o);
-  const auto results = measure(instance, flags.measure);
+  const auto results = [&] {
+    Progress bar("bench", Progress::Unit::count);
+    return measure(instance, flags.measure, [&](const char* what) { bar.say(what); });
+  }();
   if (flags.json) {
     fmt::print("{}\n", to_string(as_json(flags, instance, results), 1));
     return kExitOk;
@@ -101,7 +107,10 @@ void add_bench(CLI::App& app, Action& action) {
   command.footer(
       "Examples:\n  minke bench model.gguf -p 512 -n 64 -d 0,4096\n  minke bench model.gguf --threads 2 "
       "--json");
-  command.callback([flags, &action] { action = [flags] { return run(*flags); }; });
+  command.callback([flags, &action] {
+    flags->model.chosen_isa();
+    action = [flags] { return run(*flags); };
+  });
 }
 
 }  // namespace minke

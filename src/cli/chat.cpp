@@ -7,6 +7,7 @@
 #include "cli/command.h"
 #include "cli/engine_flags.h"
 #include "cli/environment.h"
+#include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
 #include "cli/sampling_flags.h"
@@ -52,7 +53,7 @@ class Chat {
         engine_(loaded_.model, loaded_.tokenizer, flags.engine.options(loaded_.model)),
         editor_(flags.no_history ? fs::path() : history_file()),
         dim_(::isatty(STDOUT_FILENO) && !variable("NO_COLOR")) {
-    if (!flags.tools.empty()) prompt_.tools = parse_json(read_file(flags.tools, 16 << 20));
+    if (!flags.tools.empty()) prompt_.tools = read_json_file(flags.tools);
     prompt_.kwargs = template_kwargs(flags.engine);
     start_anew();
   }
@@ -151,7 +152,7 @@ class Chat {
   void load(const std::string& file) {
     ChatPrompt read;
     try {
-      read = read_chat_prompt(parse_json(read_file(file, 256 << 20)));
+      read = read_chat_prompt(read_json_file(file));
     } catch (const Error& e) {
       throw e.subject().starts_with(file) ? e : e.within(file);
     }
@@ -213,7 +214,7 @@ class Chat {
   Sampling advised_;
   Engine engine_;
   LineEditor editor_;
-  Interrupt interrupt_;
+  Interrupt interrupt_{Interrupt::Second::is_a_flag};
   ChatPrompt prompt_;
   bool dim_, fixed_seed_ = false;
 };
@@ -232,7 +233,11 @@ void add_chat(CLI::App& app, Action& action) {
       "Examples:\n  minke chat model.gguf\n  printf 'Hello\\nAnd in French?\\n' | minke chat model.gguf "
       "--max-tokens 60\n"
       "In the chat, /help lists its commands.");
-  command.callback([flags, &action] { action = [flags] { return Chat(*flags).run(); }; });
+  command.callback([flags, &action] {
+    flags->engine.check();
+    flags->sampling.check();
+    action = [flags] { return Chat(*flags).run(); };
+  });
 }
 
 }  // namespace minke

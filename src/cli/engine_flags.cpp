@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "plan/memory.h"
 
 namespace minke {
 
@@ -41,10 +42,18 @@ InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
   return o;
 }
 
-EngineOptions EngineFlags::options(const Model& loaded) const { return {instance_options(loaded, *this)}; }
+void EngineFlags::check() const {
+  model.chosen_isa();
+  minke::template_kwargs(*this);
+}
 
-Loaded::Loaded(const EngineFlags& flags)
-    : model(load_model(flags.model.path(), flags.model.load_options())), tokenizer(load_tokenizer(model)) {
+EngineOptions EngineFlags::options(const Model& loaded) const {
+  const InstanceOptions o = instance_options(loaded, *this);
+  require_memory(loaded, o);
+  return {o};
+}
+
+Loaded::Loaded(const EngineFlags& flags) : model(flags.model.load()), tokenizer(load_tokenizer(model)) {
   if (model.made_for_layout > 100 << 20)
     fmt::print(stderr, "{:.2f} GB of weights were made at load: the file's layout cannot be used as it is\n",
                static_cast<double>(model.made_for_layout) / 1e9);

@@ -18,6 +18,8 @@ struct EngineFlags {
   std::string template_kwargs;  // JSON
 
   void add(CLI::App& command);
+  void check() const;  // throws Error naming the flag that is wrong
+  // Throws Error where the model was made for less context, or the machine's memory is too small.
   EngineOptions options(const Model& loaded) const;
 };
 

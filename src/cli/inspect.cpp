@@ -222,6 +222,7 @@ void add_inspect(CLI::App& app, Action& action) {
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer("Examples:\n  minke inspect model.gguf --ctx 32768\n  minke inspect preset:r2 --json");
   command.callback([flags, &action] {
+    flags->engine.check();
     action = [flags] {
       return flags->engine.model.model.starts_with(kPreset) ? inspect_preset(*flags) : inspect_file(*flags);
     };

@@ -1,12 +1,17 @@
 #pragma once
-// Ctrl-C as a question that can be asked.
+// Ctrl-C: ends the program with 130, or becomes a question that can be asked.
 
 namespace minke {
 
-// From construction to destruction SIGINT sets a flag instead of ending the program. One at a time.
+// From here on SIGINT ends the program at once, with exit code 130, unless an Interrupt lives.
+void exit_on_interrupt();
+
+// From construction to destruction SIGINT sets a flag instead. One at a time.
 class Interrupt {
  public:
-  Interrupt();
+  enum class Second { ends, is_a_flag };
+  // second: what a further SIGINT does while the first is not cleared.
+  explicit Interrupt(Second second);
   ~Interrupt();
   Interrupt(const Interrupt&) = delete;
   Interrupt& operator=(const Interrupt&) = delete;
@@ -14,5 +19,8 @@ class Interrupt {
   bool asked() const;  // since construction or the last clear
   void clear();
 };
+
+// Whether a line on standard error is half drawn: SIGINT then ends it before it ends the program.
+void set_line_open(bool open);
 
 }  // namespace minke

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "cli/environment.h"
+#include "cli/progress.h"
 #include "hub/environment.h"
 #include "hub/local_models.h"
 
@@ -17,8 +18,10 @@ void ModelFlags::add_model(CLI::App& command) {
 }
 
 void ModelFlags::add_machine(CLI::App& command) {
-  command.add_option("--isa", isa,
-                     "Instruction set: scalar, avx2, avx512, avx512-vnni, neon (default: the widest here)");
+  command
+      .add_option("--isa", isa,
+                  "Instruction set: scalar, avx2, avx512, avx512-vnni, neon (default: the widest here)")
+      ->type_name("NAME");
   command.add_option("--threads", threads, "Threads (default: one per physical core)")
       ->check(CLI::Range(1, 1024));
 }
@@ -29,6 +32,13 @@ LoadOptions ModelFlags::load_options() const {
   LoadOptions options;
   options.allowed = {allowed.begin(), allowed.end()};
   return options;
+}
+
+Model ModelFlags::load() const {
+  LoadOptions options = load_options();
+  Progress bar("loading", Progress::Unit::count);
+  options.progress = [&](int64_t done, int64_t all) { bar.show(done, all); };
+  return load_model(path(), options);
 }
 
 std::optional<Isa> ModelFlags::chosen_isa() const {

@@ -24,6 +24,7 @@ struct ModelFlags {
 
   fs::path path() const;  // of the model: the name resolved
   LoadOptions load_options() const;
+  Model load() const;                     // with a progress bar where it takes long
   std::optional<Isa> chosen_isa() const;  // throws Error naming the flag
 };
 

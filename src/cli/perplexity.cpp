@@ -7,6 +7,8 @@
 #include "base/json.h"
 #include "cli/command.h"
 #include "cli/model_flags.h"
+#include "cli/progress.h"
+#include "plan/memory.h"
 #include "text/tokenizer.h"
 
 namespace minke {
@@ -21,7 +23,7 @@ struct Flags {
 };
 
 int run(const Flags& flags) {
-  const Model model = load_model(flags.model.path(), flags.model.load_options());
+  const Model model = flags.model.load();
   const Tokenizer tokenizer = load_tokenizer(model);
   std::vector<Token> tokens = tokenizer.encode(read_file(flags.file), Added::none);
   if (flags.most > 0 && static_cast<int64_t>(tokens.size()) > flags.most)
@@ -33,9 +35,14 @@ int run(const Flags& flags) {
   o.limits.kv = flags.kv == "f32" ? KvFormat::f32 : KvFormat::bf16;
   o.limits.context = flags.window + 1;
   o.limits.logit_rows = 64;
+  require_memory(model, o);
   Instance instance(model, o);
   const Token start = tokenizer.add_bos() ? tokenizer.bos().value_or(-1) : -1;
-  const Perplexity p = perplexity(instance, tokens, flags.window, start);
+  const Perplexity p = [&] {
+    Progress bar("tokens", Progress::Unit::count);
+    return perplexity(instance, tokens, flags.window, start,
+                      [&](int64_t done, int64_t all) { bar.show(done, all); });
+  }();
   if (flags.json) {
     Json json;
     json.set("perplexity", p.value());
@@ -71,7 +78,10 @@ void add_perplexity(CLI::App& app, Action& action) {
   command.footer(
       "Examples:\n  minke perplexity model.gguf text.txt\n  minke perplexity model.gguf text.txt --ctx 512 "
       "--activations f32");
-  command.callback([flags, &action] { action = [flags] { return run(*flags); }; });
+  command.callback([flags, &action] {
+    flags->model.chosen_isa();
+    action = [flags] { return run(*flags); };
+  });
 }
 
 }  // namespace minke

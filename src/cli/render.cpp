@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/engine_flags.h"
+#include "cli/input.h"
 
 namespace minke {
 namespace {
@@ -17,20 +18,13 @@ struct Flags {
 int run(const Flags& flags) {
   const Model model = open_model(flags.engine.model.path(), flags.engine.model.load_options());
   const Tokenizer tokenizer = load_tokenizer(model);
-  const auto json_of = [](const std::string& file) {
-    try {
-      return parse_json(read_file(file, 256 << 20));
-    } catch (const Error& e) {
-      throw e.subject() == file ? e : e.within(file);
-    }
-  };
   ChatPrompt prompt;
   try {
-    prompt = read_chat_prompt(json_of(flags.messages));
+    prompt = read_chat_prompt(read_json_file(flags.messages));
   } catch (const Error& e) {
     throw e.subject().starts_with(flags.messages) ? e : e.within(flags.messages);
   }
-  if (!flags.tools.empty()) prompt.tools = json_of(flags.tools);
+  if (!flags.tools.empty()) prompt.tools = read_json_file(flags.tools);
   if (flags.no_generation_prompt) prompt.add_generation_prompt = false;
   for (const auto& [key, value] : template_kwargs(flags.engine).as_object()) prompt.kwargs.set(key, value);
   const std::string own =
@@ -74,7 +68,10 @@ void add_render(CLI::App& app, Action& action) {
   command.footer(
       "Examples:\n  minke render model.gguf messages.json\n  minke render model.gguf messages.json --tools "
       "tools.json --json");
-  command.callback([flags, &action] { action = [flags] { return run(*flags); }; });
+  command.callback([flags, &action] {
+    template_kwargs(flags->engine);
+    action = [flags] { return run(*flags); };
+  });
 }
 
 }  // namespace minke

@@ -1,14 +1,10 @@
-#include <iostream>
-#include <iterator>
-#include <unistd.h>
-
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/engine_flags.h"
+#include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/sampling_flags.h"
 
@@ -18,31 +14,17 @@ namespace {
 struct Flags {
   EngineFlags engine;
   SamplingFlags sampling;
-  std::vector<std::string> prompt;
-  std::string file, system, tools;
+  TextInput prompt;
+  std::string system, tools;
   bool raw = false, json = false, timing = false;
 };
 
-std::string prompt_text(const Flags& flags) {
-  if (!flags.file.empty() && !flags.prompt.empty()) throw Error("give a PROMPT or --file, not both");
-  if (!flags.file.empty()) return read_file(flags.file);
-  if (flags.prompt.empty() || (flags.prompt.size() == 1 && flags.prompt[0] == "-"))
-    return {std::istreambuf_iterator<char>(std::cin), {}};
-  return fmt::format("{}", fmt::join(flags.prompt, " "));
-}
-
-Json tools_of(const std::string& file) {
-  if (file.empty()) return {};
-  try {
-    return parse_json(read_file(file, 16 << 20));
-  } catch (const Error& e) {
-    throw e.subject() == file ? e : e.within(file);
-  }
-}
-
 // The prompt's tokens, and whether the answer starts inside of reasoning.
 std::vector<Token> prompt_tokens(const Flags& flags, const Loaded& loaded, bool& reasoning) {
-  const std::string text = prompt_text(flags);
+  const std::string text = flags.prompt.read();
+  if (text.empty())
+    throw Error("the prompt is empty", flags.prompt.file.empty() ? "standard input" : flags.prompt.file,
+                "`minke run MODEL \"PROMPT\"` asks, `minke chat MODEL` talks");
   if (flags.raw) {
     std::vector<Token> tokens = loaded.tokenizer.encode(text);
     if (loaded.tokenizer.add_bos() && loaded.tokenizer.bos())
@@ -57,11 +39,27 @@ std::vector<Token> prompt_tokens(const Flags& flags, const Loaded& loaded, bool&
   if (!flags.system.empty()) add("system", flags.system);
   add("user", text);
   prompt.messages = std::move(messages);
-  prompt.tools = tools_of(flags.tools);
+  if (!flags.tools.empty()) prompt.tools = read_json_file(flags.tools);
   prompt.kwargs = template_kwargs(flags.engine);
   const Pieces pieces = chat_format(loaded, flags.engine).render(prompt);
   reasoning = ends_in_reasoning(pieces);
   return loaded.tokenizer.encode(pieces);
+}
+
+Json scored(const Tokenizer& tokenizer, Token token, float logprob) {
+  return JsonObject{{"token", tokenizer.decode({&token, 1})}, {"id", token}, {"logprob", double{logprob}}};
+}
+
+Json logprobs_json(const Tokenizer& tokenizer, const std::vector<Output>& outputs) {
+  JsonArray list;
+  for (const Output& o : outputs) {
+    JsonArray top;
+    for (const auto& [token, logprob] : o.logprobs.top) top.push_back(scored(tokenizer, token, logprob));
+    Json entry = scored(tokenizer, o.token, o.logprobs.own);
+    entry.set("top", std::move(top));
+    list.push_back(std::move(entry));
+  }
+  return list;
 }
 
 void print_json(const Finish& f, const std::string& text, bool reasoning, const Json& logprobs) {
@@ -87,8 +85,10 @@ int run(const Flags& flags) {
       advised_sampling(loaded.model, chat_template_of(loaded.model, loaded.tokenizer)));
   request.prompt = prompt_tokens(flags, loaded, reasoning);
   Engine engine(loaded.model, loaded.tokenizer, flags.engine.options(loaded.model));
-  const Interrupt interrupt;
+  const Interrupt interrupt(Interrupt::Second::ends);
   std::string text;
+  std::vector<Output> outputs;
+  if (flags.sampling.logprobs >= 0) request.output = [&](const Output& o) { outputs.push_back(o); };
   if (reasoning && !flags.json) fmt::print("<think>\n");
   const Finish finish = complete(
       engine, std::move(request),
@@ -101,7 +101,8 @@ int run(const Flags& flags) {
       [&] { return interrupt.asked(); });
   if (finish.reason == FinishReason::failed) throw Error(finish.error);
   if (flags.json)
-    print_json(finish, text, reasoning, {});
+    print_json(finish, text, reasoning,
+               flags.sampling.logprobs < 0 ? Json() : logprobs_json(loaded.tokenizer, outputs));
   else if (text.empty() || text.back() != '\n')
     fmt::print("\n");
   if (flags.timing) fmt::print(stderr, "{}\n", timing_line(finish));
@@ -116,19 +117,33 @@ void add_run(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App& command = *app.add_subcommand("run", "Answer one prompt");
   flags->engine.add(command);
-  command.add_option("PROMPT", flags->prompt, "What to ask; - or nothing: read it from standard input");
-  command.add_option("--file", flags->file, "Read the prompt from a file");
+  flags->prompt.add(command, "PROMPT", "What to ask");
   command.add_option("--system", flags->system, "A system message");
   command.add_option("--tools", flags->tools, "Tool definitions for the template, a JSON file");
   command.add_flag("--raw", flags->raw, "Continue the text as it is, without a chat format");
-  command.add_flag("--json", flags->json, "Print JSON at the end instead of text as it comes");
+  CLI::Option* json =
+      command.add_flag("--json", flags->json, "Print JSON at the end instead of text as it comes");
+  command
+      .add_option("--logprobs", flags->sampling.logprobs,
+                  "With --json: each token's log-probability, and the N likeliest in its place")
+      ->type_name("N")
+      ->check(CLI::Range(0, 1000))
+      ->needs(json);
   command.add_flag("--timing", flags->timing, "Print a line of rates to standard error");
   flags->sampling.add(command);
   command.footer(
       "Examples:\n  minke run model.gguf \"What is the capital of France?\"\n"
       "  minke run model.gguf --raw --max-tokens 40 \"def fibonacci(n):\"\n"
+      "  minke run model.gguf --json --logprobs 5 -n 8 \"The sky is\"\n"
       "  git diff | minke run model.gguf --system \"Review this change.\"");
-  command.callback([flags, &action] { action = [flags] { return run(*flags); }; });
+  command.callback([flags, &action] {
+    flags->engine.check();
+    flags->sampling.check();
+    if (flags->prompt.would_wait())
+      throw CLI::RequiredError("PROMPT is required: what to ask; `minke chat` talks",
+                               CLI::ExitCodes::RequiredError);
+    action = [flags] { return run(*flags); };
+  });
 }
 
 }  // namespace minke

@@ -1,6 +1,8 @@
 #include "cli/sampling_flags.h"
 
+#include <algorithm>
 #include <charconv>
+#include <limits>
 
 #include <CLI/CLI.hpp>
 
@@ -47,6 +49,17 @@ void SamplingFlags::add(CLI::App& command) {
   command.add_option("--stop-token", stop_tokens, "End the answer at this token id (repeatable)")
       ->group(group);
   command.add_flag("--ignore-end", ignore_end, "Go on after the model's end token")->group(group);
+}
+
+void SamplingFlags::check() const {
+  try {
+    validate(request({}).sampling, std::numeric_limits<int>::max());
+  } catch (const Error& e) {
+    if (e.subject().starts_with("--")) throw;
+    std::string flag = "--" + e.subject();
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    throw Error(e.happened(), flag, e.help());
+  }
 }
 
 Request SamplingFlags::request(const Sampling& advised) const {

@@ -21,11 +21,12 @@ struct SamplingFlags {
   std::vector<std::string> logit_bias;  // ID=BIAS
   std::vector<std::string> stop;
   std::vector<int> stop_tokens;
-  int logprobs = -1;
+  int logprobs = -1;  // of run
   int max_tokens = -1;
   bool ignore_end = false;
 
   void add(CLI::App& command);
+  void check() const;  // throws Error naming the flag that is out of range
   // The advised settings with the flags over them; a request without its prompt.
   Request request(const Sampling& advised) const;
 };

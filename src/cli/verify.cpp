@@ -55,7 +55,7 @@ int run(const Flags& flags) {
   options.tolerance = flags.tolerance;
   options.round_activations = flags.activations == "int8";
   const Safetensors golden = Safetensors::open(flags.golden);
-  const Model model = load_model(flags.model.path(), flags.model.load_options());
+  const Model model = flags.model.load();
   const std::vector<Compared> results = verify(model, golden, options);
   bool ok = true;
   for (const Compared& c : results) ok = ok && c.ok();
@@ -91,7 +91,11 @@ void add_verify(CLI::App& app, Action& action) {
   command.footer(
       "Examples:\n  minke verify tests/golden/models/llama tests/golden/models/llama/golden.safetensors\n"
       "  minke verify MODEL GOLDEN --feed ragged:7 --isa avx2 --threads 7");
-  command.callback([flags, &action] { action = [flags] { return run(*flags); }; });
+  command.callback([flags, &action] {
+    flags->model.chosen_isa();
+    feed_of(flags->feed);
+    action = [flags] { return run(*flags); };
+  });
 }
 
 }  // namespace minke

@@ -94,8 +94,9 @@ Finish complete(Engine& engine, Request request, const std::function<void(std::s
     bool done = false;
     Finish finish;
   } shared;
-  request.output = [&](const Output& out) {
+  request.output = [&, own = std::move(request.output)](const Output& out) {
     std::lock_guard lock(shared.mutex);
+    if (own) own(out);
     shared.text += out.text;
     shared.changed.notify_one();
   };

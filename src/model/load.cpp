@@ -27,8 +27,12 @@ class Loader {
   Loader(Model& model, const LoadOptions& options) : model_(model), options_(options) {}
 
   void run() {
-    for_each_weight(model_.config, model_.weights,
-                    [&](const WeightSlot& slot, Mat& mat) { load(slot, mat); });
+    int64_t all = 0, done = 0;
+    for_each_weight(model_.config, [&](const WeightSlot&) { ++all; });
+    for_each_weight(model_.config, model_.weights, [&](const WeightSlot& slot, Mat& mat) {
+      load(slot, mat);
+      if (options_.progress) options_.progress(++done, all);
+    });
     for (const TensorView& t : tensors_of(model_)) {
       if (used_.contains(t.name) || options_.allowed.contains(t.name)) continue;
       if (is_known_extra(model_.config, t.name, model_.container())) continue;

@@ -21,6 +21,7 @@ struct LoadOptions {
   std::set<std::string> allowed;  // config fields and tensors to pass over though they are unknown
   bool check_values = true;       // look for NaN bytes in FP8 weights, which reads them all
   bool dry = false;               // check and count everything, make nothing: what is not mapped stays null
+  std::function<void(int64_t done, int64_t all)> progress = {};  // weights looked at, and how many there are
 };
 
 // A model's files, open, and its weights as views into them. Weights that cannot be mapped as they are were

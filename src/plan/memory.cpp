@@ -1,5 +1,8 @@
 #include "plan/memory.h"
 
+#include "base/error.h"
+#include "base/memory.h"
+
 namespace minke {
 namespace {
 
@@ -18,6 +21,24 @@ MemoryPlan plan_memory(const Model& model, const Limits& limits) {
   plan.vocabulary = int64_t{model.config.vocab} * kBytesPerVocabularyEntry;
   plan.program = kProgramBytes;
   return plan;
+}
+
+void require_memory(const Model& model, const InstanceOptions& options) {
+  Limits limits = resolved_limits(model, options);
+  const auto unmapped = [&] {
+    const MemoryPlan plan = plan_memory(model, limits);
+    return plan.total() - plan.weights;
+  };
+  const int64_t needed = unmapped(), there = machine_memory();
+  if (needed <= there) return;
+  const int asked = limits.context;
+  while (unmapped() > there && limits.context > kPageTokens) limits.context /= 2;
+  const auto gigabytes = [](int64_t n) { return fmt::format("{:.2f} GB", static_cast<double>(n) / 1e9); };
+  throw Error(
+      fmt::format("{} are needed beside the weights, and this machine has {}", gigabytes(needed),
+                  gigabytes(there)),
+      fmt::format("a context of {} tokens", asked),
+      unmapped() <= there ? fmt::format("--ctx {} would fit", limits.context) : "a smaller model would fit");
 }
 
 int64_t cache_bytes_per_token(const Config& config, KvFormat format) {

@@ -20,6 +20,10 @@ struct MemoryPlan {
 // For a loaded model; limits as resolved_limits gives them.
 MemoryPlan plan_memory(const Model& model, const Limits& limits);
 
+// Throws Error where a run needs more memory, beside what is mapped, than this machine has; says which
+// context would fit.
+void require_memory(const Model& model, const InstanceOptions& options);
+
 int64_t cache_bytes_per_token(const Config& config, KvFormat format);
 
 }  // namespace minke

@@ -7,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "formats/gzip.h"
 #include "text/tokenizer_draft.h"
 #include "text/utf8.h"
 
@@ -274,7 +275,10 @@ Tokenizer Tokenizer::from_json(std::string_view tokenizer_json, std::string_view
 
 Tokenizer Tokenizer::from_file(const fs::path& tokenizer_json) {
   const MappedFile file(tokenizer_json);
-  const Json json = in_field(tokenizer_json.string(), [&] { return parse_json(as_text(file.bytes())); });
+  const Json json = in_field(tokenizer_json.string(), [&] {
+    if (is_gzip(file.bytes())) return parse_json(gunzip(file.bytes(), JsonLimits().max_bytes));
+    return parse_json(as_text(file.bytes()));
+  });
   TokenizerDraft draft;
   in_field(tokenizer_json.string(), [&] { read_tokenizer(draft, json); });
   const fs::path config = tokenizer_json.parent_path() / "tokenizer_config.json";
