@@ -22,9 +22,12 @@ std::vector<double> held(const Kernels& kernels, Grain grain, const float* x, in
       continue;
     }
     const auto& tile = reinterpret_cast<const QuantTile<1>*>(memory.data())[block];
-    const double q = tile.q[k / 4][0][k % 4];
-    values[static_cast<size_t>(c)] = grain == Grain::per_32 ? q * tile.scale[k / 32][0]
-                                                            : q * tile.step[k / 32][0] * tile.scale[0][0];
+    const auto value_of = [&](const QuantTile<1>& t) {
+      const double q = t.q[k / 4][0][k % 4];
+      return grain == Grain::per_32 ? q * t.scale[k / 32][0] : q * t.step[k / 32][0] * t.scale[0][0];
+    };
+    double& value = values[static_cast<size_t>(c)] = value_of(tile);
+    if (tile.rest[0] >> k / 32 & 1) value += value_of((&tile)[blocks_of(cols)]);
   }
   return values;
 }

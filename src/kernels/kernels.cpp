@@ -37,7 +37,7 @@ Grain grain_for(Format weights) {
 }
 
 int64_t operand_bytes(Grain grain, int tokens, int cols) {
-  return token_bytes(grain) * tokens * blocks_of(cols);
+  return (grain == Grain::f32 ? 1 : 2) * token_bytes(grain) * tokens * blocks_of(cols);
 }
 
 const Kernels& kernels_for(Isa isa) {

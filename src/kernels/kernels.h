@@ -18,6 +18,10 @@ enum class Grain : uint8_t {
   per_256,  // int8 under one f32 scale per 256 values times 1/8 .. 8/8 per 32: sums stay integers over 256
 };
 
+// Of the int8 grains, groups of 32 whose peak is above this many times the mean of their row's peaks carry most of the
+// rounding error: they get a second int8 each for what the first left over.
+constexpr float kRestThreshold = 1.5f;
+
 // What a product with this format takes by default.
 Grain grain_for(Format weights);
 
