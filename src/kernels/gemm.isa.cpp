@@ -19,16 +19,19 @@ struct alignas(64) Scratch {
 };
 float* sums_of(Scratch& s) { return reinterpret_cast<float*>(&s + 1); }  // [tile][panel][token][16]
 
-// Scale words of the panel times steps 1 .. 8 of the activations, made once a panel where many tokens use them.
+// Scale words of the panel times steps 1 .. 8 of the activations, made once a panel where many tokens use
+// them.
 struct alignas(64) Steps {
   int32_t word[16][8][kPanel];
 };
 
-// How many dots of codes up to F::kLargest a Part takes before it must be emptied, no more than a sub-block has.
+// How many dots of codes up to F::kLargest a Part takes before it must be emptied, no more than a sub-block
+// has.
 template <typename F>
 constexpr int kGroup = F::kOffset == 128 ? F::kSub / 4 : std::min(F::kSub / 4, part_dots(F::kLargest));
 
-// f(part, t) with the dots of part of sub-block i for every token of the tile; several times where a Part cannot hold all.
+// f(part, t) with the dots of part of sub-block i for every token of the tile; several times where a Part
+// cannot hold all.
 template <typename F, int T, typename Take>
 MINKE_INLINE void sub_block(const Panel& p, const QuantTile<T>& x, int i, const Take& take) {
   constexpr int kDots = F::kSub / 4;
@@ -58,10 +61,11 @@ MINKE_INLINE void wide_sub_block(const Panel& p, const QuantTile<T>& x, int i, c
   unroll<T>([&](auto t) { take(sum[t], t); });
 }
 
-// The integers of one block, scaled: total = sum of scale * step * (code - offset) * q over sub-blocks whose 32 columns
-// are in `subs`.
+// The integers of one block, scaled: total = sum of scale * step * (code - offset) * q over sub-blocks whose
+// 32 columns are in `subs`.
 template <typename F, int T>
-MINKE_INLINE void integer_block(const Panel& p, const Steps* steps, const QuantTile<T>& x, uint32_t subs, Vi total[T]) {
+MINKE_INLINE void integer_block(const Panel& p, const Steps* steps, const QuantTile<T>& x, uint32_t subs,
+                                Vi total[T]) {
   unroll<T>([&](auto t) { total[t] = zero_i(); });
   for (int i = 0; i < kBlock / F::kSub; ++i) {
     const int column = i * F::kSub / 32;
@@ -86,7 +90,8 @@ MINKE_INLINE void integer_block(const Panel& p, const Steps* steps, const QuantT
     Vi above[T];
     unroll<T>([&](auto t) { above[t] = zero_i(); });
     for (int j = 0; j < 8; ++j) {
-      const Vi scales = bit_or(bit_and(load(p.scale[2 * j]), set1(0xffff)), shl<16>(load(p.scale[2 * j + 1])));
+      const Vi scales =
+          bit_or(bit_and(load(p.scale[2 * j]), set1(0xffff)), shl<16>(load(p.scale[2 * j + 1])));
       unroll<T>([&](auto t) { above[t] = dot16(above[t], scales, broadcast4(x.steps_sum16[j][t])); });
     }
     unroll<T>([&](auto t) { total[t] = sub(total[t], mul(above[t], set1(F::kOffset))); });
@@ -136,8 +141,8 @@ MINKE_INLINE void add_scaled_32(const Panel& p, const QuantTile<T>& x, int i, Vf
 
 // One block of a format with an f32 scale per 32 columns; what rounding left over follows each 32 at once.
 template <typename F, int T>
-void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, uint32_t rest, const QuantTile<T>& second,
-                           float* out) {
+void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, uint32_t rest,
+                           const QuantTile<T>& second, float* out) {
   Vf total[T];
   unroll<T>([&](auto t) { total[t] = load(out + kPanel * t); });
   for (int i = 0; i < subs; ++i) {
@@ -303,7 +308,8 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
         for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
           const auto& first_tile = *reinterpret_cast<const QuantTile<T>*>(tile);
           multiply_float_scales<F, T>(s.panel, subs, first_tile, rests_of(first_tile),
-                                      *reinterpret_cast<const QuantTile<T>*>(tile + to_rests), out + p * T * kPanel);
+                                      *reinterpret_cast<const QuantTile<T>*>(tile + to_rests),
+                                      out + p * T * kPanel);
         });
       }
     }

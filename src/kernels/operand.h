@@ -9,8 +9,8 @@ namespace minke {
 
 constexpr int kBlock = 256;  // columns
 
-// One block of T tokens as int8. Weights are multiplied as codes (value = code - offset), mostly unsigned ones; the sums are
-// what takes the offset off again, and what minima are multiplied by.
+// One block of T tokens as int8. Weights are multiplied as codes (value = code - offset), mostly unsigned
+// ones; the sums are what takes the offset off again, and what minima are multiplied by.
 template <int T>
 struct QuantTile {
   int8_t q[kBlock / 4][T][4];

@@ -38,7 +38,8 @@ MINKE_INLINE void round_32(const float* x, float scale, int8_t* q, int32_t* sum1
 
 constexpr float kRestUnit = 1.0f / 254.0f;  // of the first scale: what is left over is at most half of that
 
-// One block, and in `second` what rounding left of the groups of 32 whose peak is above `threshold`; returns their bits.
+// One block, and in `second` what rounding left of the groups of 32 whose peak is above `threshold`; returns
+// their bits.
 uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b, QuantBlock& second) {
   float peak[8], top = 0.0f;
   for (int i = 0; i < 8; ++i) {
@@ -108,10 +109,11 @@ float rest_threshold(const float* row, int cols) {
   return kRestThreshold * total / static_cast<float>((cols + 31) / 32);
 }
 
-// T tokens that share a tile; `rows` is the first one's, out the tile of block 0, second the tile of its rests.
+// T tokens that share a tile; `rows` is the first one's, out the tile of block 0, second the tile of its
+// rests.
 template <int T>
-void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int64_t block_stride, std::byte* out,
-                  std::byte* second) {
+void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int64_t block_stride,
+                  std::byte* out, std::byte* second) {
   float padded[kBlock], threshold[T];
   if (grain != Grain::f32)
     for (int t = 0; t < T; ++t) threshold[t] = rest_threshold(rows + t * stride, cols);

@@ -13,7 +13,8 @@ namespace {
 // value = scale * (code - offset) - min, codes unsigned. Which members are set depends on the format's
 // traits.
 struct alignas(64) Panel {
-  uint8_t codes[kBlock / 4][kPanel][4];  // signed values where the format's offset is 128 and kSignedCodes is set
+  uint8_t codes[kBlock / 4][kPanel]
+               [4];  // signed values where the format's offset is 128 and kSignedCodes is set
   // Integer scales of the 256-column formats: value = d * (scale * (code - offset)) - dmin * min.
   int32_t scale[16][kPanel];
   int16_t min[8][kPanel][2];  // of two neighbouring sub-blocks

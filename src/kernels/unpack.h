@@ -4,9 +4,8 @@
 //
 //   kFormat, kBytes  the format; bytes of a row in one step of 256 columns (32-column formats: of 32 columns)
 //   kSub             columns that share a scale inside the 256: 16 or 32
-//   kOffset          what codes are above values; 128: codes of all eight bits, kept as the vocabulary likes them
-//   kLargest         the largest code
-//   kMin             whether values have a minimum to add
+//   kOffset          what codes are above values; 128: codes of all eight bits, kept as the vocabulary likes
+//   them kLargest         the largest code kMin             whether values have a minimum to add
 //   kIntegerScales   true: scale, d (and min, dmin) are set; false: fscale (and fmin)
 //   unpack           16 rows from `base`, `stride` bytes apart; 32-column formats take the number of 32s
 
@@ -81,8 +80,7 @@ struct UnpackQ5_0 {
     for (int i = 0; i < subs; ++i, base += kBytes) {
       set_half_scale(base, stride, p.fscale[i]);
       const Vi high = column_u32(base + 2, stride);
-      unpack_nibbles(base + 6, stride, p, i,
-                     [&](Vi n, auto k) { return bit_or(n, fifth_bits<k>(high)); });
+      unpack_nibbles(base + 6, stride, p, i, [&](Vi n, auto k) { return bit_or(n, fifth_bits<k>(high)); });
     }
   }
 };
@@ -337,7 +335,8 @@ struct UnpackIq4Xs {
       store(p.scale[i], sub(bit_or(low, shl<4>(high)), set1(32)));
     });
     for (int i = 0; i < 8; ++i)
-      unpack_nibbles(base + 8 + 16 * i, stride, p, i, [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
+      unpack_nibbles(base + 8 + 16 * i, stride, p, i,
+                     [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
   }
 };
 

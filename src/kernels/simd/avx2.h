@@ -218,6 +218,7 @@ inline int32_t sum(Vi x) {
 }
 
 inline void opaque(Vf& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
+inline void opaque(Part& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
 inline void opaque(Vi& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
 
 }  // namespace

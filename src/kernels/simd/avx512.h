@@ -193,6 +193,9 @@ inline float largest(Vf a) { return _mm512_reduce_max_ps(a.v); }
 inline int32_t sum(Vi a) { return _mm512_reduce_add_epi32(a.v); }
 
 inline void opaque(Vf& a) { asm volatile("" : "+v"(a.v)); }
+#if !defined(__AVX512VNNI__)
+inline void opaque(Part& x) { asm volatile("" : "+v"(x.v)); }
+#endif
 inline void opaque(Vi& a) { asm volatile("" : "+v"(a.v)); }
 
 }  // namespace
