@@ -19,57 +19,90 @@ struct alignas(64) Scratch {
 };
 float* sums_of(Scratch& s) { return reinterpret_cast<float*>(&s + 1); }  // [tile][panel][token][16]
 
-// Steps 1 .. 8 of the activations' scale times the integer weight scale, made once a panel where many tokens
-// use it.
+// Scale words of the panel times steps 1 .. 8 of the activations, made once a panel where many tokens use
+// them.
 struct alignas(64) Steps {
-  int32_t scale[16][8][kPanel];
+  int32_t word[16][8][kPanel];
 };
 
-template <typename F, int T>
-MINKE_INLINE void start(const QuantTile<T>& x, int i, Vi sum[T]) {
-  unroll<T>([&](auto t) {
-    if constexpr (F::kOffset == 0)
-      sum[t] = zero_i();
-    else if constexpr (F::kOffset == 128)
-      sum[t] = set1(x.start128[i][t]);
-    else if constexpr (F::kSub == 16)
-      sum[t] = set1(x.start64_16[i][t]);
-    else
-      sum[t] = set1(x.start64[i][t]);
+// How many dots of codes up to F::kLargest a Part takes before it must be emptied, no more than a sub-block
+// has.
+template <typename F>
+constexpr int kGroup = F::kOffset == 128 ? F::kSub / 4 : std::min(F::kSub / 4, part_dots(F::kLargest));
+
+// f(part, t) with the dots of part of sub-block i for every token of the tile; several times where a Part
+// cannot hold all.
+template <typename F, int T, typename Take>
+MINKE_INLINE void sub_block(const Panel& p, const QuantTile<T>& x, int i, const Take& take) {
+  constexpr int kDots = F::kSub / 4;
+  static_assert(kDots % kGroup<F> == 0);
+  unroll<kDots / kGroup<F>>([&](auto g) {
+    Part part[T];
+    unroll<T>([&](auto t) { part[t] = zero_part(); });
+    unroll<kGroup<F>>([&](auto j) {
+      const int k = i * kDots + g * kGroup<F> + j;
+      const Vi w = code_word(p, k);
+      unroll<T>([&](auto t) { part[t] = dot_part(part[t], w, broadcast4(x.q[k][t])); });
+    });
+    unroll<T>([&](auto t) { take(part[t], t); });
   });
 }
 
-// sum[t] = codes . q of sub-block i, with the offset taken off.
-template <typename F, int T>
-MINKE_INLINE void integer_dot(const Panel& p, const QuantTile<T>& x, int i, Vi sum[T]) {
-  start<F, T>(x, i, sum);
+// The same for codes of all eight bits: their sums of values.
+template <typename F, int T, typename Take>
+MINKE_INLINE void wide_sub_block(const Panel& p, const QuantTile<T>& x, int i, const Take& take) {
+  Vi sum[T];
+  unroll<T>([&](auto t) { sum[t] = kSignedCodes ? zero_i() : set1(-128 * x.sum[i * F::kSub / 32][t]); });
   unroll<F::kSub / 4>([&](auto j) {
     const int k = i * (F::kSub / 4) + j;
     const Vi w = code_word(p, k);
-    unroll<T>([&](auto t) {
-      if constexpr (F::kOffset == 128)
-        sum[t] = dot8(sum[t], w, broadcast4(x.q[k][t]));
-      else
-        sum[t] = dot7(sum[t], w, broadcast4(x.q[k][t]));
-    });
+    unroll<T>([&](auto t) { sum[t] = dot_wide(sum[t], w, broadcast4(x.q[k][t])); });
   });
+  unroll<T>([&](auto t) { take(sum[t], t); });
+}
+
+// The integers of one block, scaled: total = sum of scale * step * (code - offset) * q over sub-blocks whose
+// 32 columns are in `subs`.
+template <typename F, int T>
+MINKE_INLINE void integer_block(const Panel& p, const Steps* steps, const QuantTile<T>& x, uint32_t subs,
+                                Vi total[T]) {
+  unroll<T>([&](auto t) { total[t] = zero_i(); });
+  for (int i = 0; i < kBlock / F::kSub; ++i) {
+    const int column = i * F::kSub / 32;
+    if ((subs >> column & 1) == 0) continue;
+    const int32_t* step = x.step[column];
+    if constexpr (F::kOffset == 128) {
+      wide_sub_block<F, T>(p, x, i, [&](Vi sum, auto t) {
+        total[t] = add(total[t], mul(sum, mul(load(p.scale[i]), set1(step[t]))));
+      });
+    } else if (steps) {
+      sub_block<F, T>(p, x, i, [&](Part part, auto t) {
+        total[t] = add_scaled(total[t], part, load(steps->word[i][step[t] - 1]));
+      });
+    } else {
+      sub_block<F, T>(p, x, i, [&](Part part, auto t) {
+        total[t] = add_scaled(total[t], part, scale_word(mul(load(p.scale[i]), set1(step[t]))));
+      });
+    }
+  }
+  if constexpr (F::kOffset > 0 && F::kOffset < 128) {
+    static_assert(F::kSub == 16);
+    Vi above[T];
+    unroll<T>([&](auto t) { above[t] = zero_i(); });
+    for (int j = 0; j < 8; ++j) {
+      const Vi scales =
+          bit_or(bit_and(load(p.scale[2 * j]), set1(0xffff)), shl<16>(load(p.scale[2 * j + 1])));
+      unroll<T>([&](auto t) { above[t] = dot16(above[t], scales, broadcast4(x.steps_sum16[j][t])); });
+    }
+    unroll<T>([&](auto t) { total[t] = sub(total[t], mul(above[t], set1(F::kOffset))); });
+  }
 }
 
 // One block of an integer-scale format: integers over the 256 columns, then one f32 step per output.
 template <typename F, int T>
-void multiply_integer(const Panel& p, const Steps* steps, const QuantTile<T>& x, float* out) {
+void multiply_integer(const Panel& p, const Steps* steps, const QuantTile<T>& x, uint32_t subs, float* out) {
   Vi total[T];
-  unroll<T>([&](auto t) { total[t] = zero_i(); });
-  for (int i = 0; i < kBlock / F::kSub; ++i) {
-    Vi sum[T];
-    integer_dot<F, T>(p, x, i, sum);
-    const int32_t* step = x.step[i * F::kSub / 32];
-    if (steps) {
-      unroll<T>([&](auto t) { total[t] = add(total[t], mul(sum[t], load(steps->scale[i][step[t] - 1]))); });
-    } else {
-      unroll<T>([&](auto t) { total[t] = add(total[t], mul(sum[t], mul(load(p.scale[i]), set1(step[t])))); });
-    }
-  }
+  integer_block<F, T>(p, steps, x, subs, total);
   Vf value[T];
   unroll<T>([&](auto t) { value[t] = mul(load(p.d), to_float(total[t])); });
   if constexpr (F::kMin) {
@@ -87,22 +120,44 @@ void multiply_integer(const Panel& p, const Steps* steps, const QuantTile<T>& x,
       [&](auto t) { store(out + kPanel * t, fma(value[t], set1(x.scale[0][t]), load(out + kPanel * t))); });
 }
 
-// One block of a format with an f32 scale per 32 columns.
+// total += 32 columns under f32 scales.
 template <typename F, int T>
-void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, float* out) {
+MINKE_INLINE void add_scaled_32(const Panel& p, const QuantTile<T>& x, int i, Vf total[T]) {
+  static_assert(F::kSub == 32);
+  Vi sum[T];
+  if constexpr (F::kOffset == 128) {
+    wide_sub_block<F, T>(p, x, i, [&](Vi s, auto t) { sum[t] = s; });
+  } else {
+    unroll<T>([&](auto t) { sum[t] = F::kOffset == 0 ? zero_i() : set1(-F::kOffset * x.sum[i][t]); });
+    sub_block<F, T>(p, x, i, [&](Part part, auto t) { sum[t] = add_part(sum[t], part); });
+  }
+  const Vf scale = load(p.fscale[i]);
+  unroll<T>([&](auto t) { total[t] = fma(mul(scale, to_float(sum[t])), set1(x.scale[i][t]), total[t]); });
+  if constexpr (F::kMin) {
+    const Vf min = load(p.fmin[i]);
+    unroll<T>([&](auto t) { total[t] = fma(min, set1(x.scaled_sum[i][t]), total[t]); });
+  }
+}
+
+// One block of a format with an f32 scale per 32 columns; what rounding left over follows each 32 at once.
+template <typename F, int T>
+void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, uint32_t rest,
+                           const QuantTile<T>& second, float* out) {
   Vf total[T];
   unroll<T>([&](auto t) { total[t] = load(out + kPanel * t); });
   for (int i = 0; i < subs; ++i) {
-    Vi sum[T];
-    integer_dot<F, T>(p, x, i, sum);
-    const Vf scale = load(p.fscale[i]);
-    unroll<T>([&](auto t) { total[t] = fma(mul(scale, to_float(sum[t])), set1(x.scale[i][t]), total[t]); });
-    if constexpr (F::kMin) {
-      const Vf min = load(p.fmin[i]);
-      unroll<T>([&](auto t) { total[t] = fma(min, set1(x.scaled_sum[i][t]), total[t]); });
-    }
+    add_scaled_32<F, T>(p, x, i, total);
+    if (rest >> i & 1) add_scaled_32<F, T>(p, second, i, total);
   }
   unroll<T>([&](auto t) { store(out + kPanel * t, total[t]); });
+}
+
+// 32s of which some token of the tile has a rest.
+template <int T>
+MINKE_INLINE uint32_t rests_of(const QuantTile<T>& x) {
+  uint32_t mask = 0;
+  for (int t = 0; t < T; ++t) mask |= x.rest[t];
+  return mask;
 }
 
 // One block in f32.
@@ -120,6 +175,7 @@ void multiply_wide(const float (*w)[kPanel], int cols, const FloatTile<T>& x, fl
 // A panel's values in f32, rounded as the reference dequantisers round.
 template <typename F>
 void widen(const Panel& p, int subs, float (*wide)[kPanel]) {
+  constexpr bool kSigned = F::kOffset == 128 && kSignedCodes;
   const Vf offset = set1(static_cast<float>(F::kOffset));
   for (int i = 0; i < subs; ++i) {
     Vf scale, min = zero_f();
@@ -135,7 +191,7 @@ void widen(const Panel& p, int subs, float (*wide)[kPanel]) {
       if constexpr (F::kMin) min = load(p.fmin[i]);
     }
     for (int k = i * F::kSub / 4; k < (i + 1) * F::kSub / 4; ++k) {
-      const Vi word = code_word(p, k);
+      const Vi word = kSigned ? bit_xor(code_word(p, k), bytes_of(128)) : code_word(p, k);
       unroll<4>([&](auto b) {
         const Vf value = mul(scale, sub(to_float(byte_of<b>(word)), offset));
         store(wide[4 * k + b], F::kMin ? add(value, min) : value);
@@ -206,7 +262,7 @@ void make_steps(const Panel& p, Steps& steps) {
     Vi multiple = zero_i();
     for (int s = 0; s < 8; ++s) {
       multiple = add(multiple, scale);
-      store(steps.scale[i][s], multiple);
+      store(steps.word[i][s], scale_word(multiple));
     }
   }
 }
@@ -216,6 +272,7 @@ template <typename F>
 void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s) {
   const int panels = (rows + kPanel - 1) / kPanel;
   const int64_t tile_stride = int64_t{panels} * kTokenTile * kPanel;
+  const int64_t to_rests = rest_offset(x.tokens, x.cols);
   Steps steps;
   for (int block = 0; block < blocks_of(w.cols); ++block) {
     const int subs = F::kSub == 32 ? std::min(8, (w.cols - block * kBlock + 31) / 32) : 16;
@@ -236,15 +293,22 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
           multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), out + p * T * kPanel);
         });
       } else if constexpr (F::kIntegerScales) {
-        const bool many = x.tokens >= kManyTokens;
+        const bool many = F::kOffset != 128 && x.tokens >= kManyTokens;
         if (many) make_steps<F>(s.panel, steps);
         for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
-          multiply_integer<F, T>(s.panel, many ? &steps : nullptr,
-                                 *reinterpret_cast<const QuantTile<T>*>(tile), out + p * T * kPanel);
+          const auto& first_tile = *reinterpret_cast<const QuantTile<T>*>(tile);
+          const uint32_t rest = rests_of(first_tile);
+          multiply_integer<F, T>(s.panel, many ? &steps : nullptr, first_tile, ~0u, out + p * T * kPanel);
+          if (rest)
+            multiply_integer<F, T>(s.panel, many ? &steps : nullptr,
+                                   *reinterpret_cast<const QuantTile<T>*>(tile + to_rests), rest,
+                                   out + p * T * kPanel);
         });
       } else {
         for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
-          multiply_float_scales<F, T>(s.panel, subs, *reinterpret_cast<const QuantTile<T>*>(tile),
+          const auto& first_tile = *reinterpret_cast<const QuantTile<T>*>(tile);
+          multiply_float_scales<F, T>(s.panel, subs, first_tile, rests_of(first_tile),
+                                      *reinterpret_cast<const QuantTile<T>*>(tile + to_rests),
                                       out + p * T * kPanel);
         });
       }

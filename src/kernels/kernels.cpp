@@ -9,8 +9,8 @@
 namespace minke {
 namespace {
 
-// MINKE_ISA_LIST is the build's: X(scalar) X(avx2) ... A table that this processor cannot run is not even filled: the
-// functions that fill it are compiled for its instructions too.
+// MINKE_ISA_LIST is the build's: X(scalar) X(avx2) ... A table that this processor cannot run is not even
+// filled: the functions that fill it are compiled for its instructions too.
 std::vector<Kernels> make_tables() {
   std::vector<Kernels> tables;
 #define X(isa_name)                   \
@@ -26,6 +26,10 @@ std::vector<Kernels> make_tables() {
   }
   MINKE_ISA_LIST
 #undef X
+#if defined(__x86_64__)
+  for (Kernels& table : tables)
+    if (table.isa != Isa::scalar) fill_gemv_avx2(table);
+#endif
   return tables;
 }
 
@@ -37,7 +41,7 @@ Grain grain_for(Format weights) {
 }
 
 int64_t operand_bytes(Grain grain, int tokens, int cols) {
-  return token_bytes(grain) * tokens * blocks_of(cols);
+  return (grain == Grain::f32 ? 1 : 2) * token_bytes(grain) * tokens * blocks_of(cols);
 }
 
 const Kernels& kernels_for(Isa isa) {

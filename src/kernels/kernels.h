@@ -18,6 +18,10 @@ enum class Grain : uint8_t {
   per_256,  // int8 under one f32 scale per 256 values times 1/8 .. 8/8 per 32: sums stay integers over 256
 };
 
+// Of the int8 grains, groups of 32 whose peak is above this many times the mean of their row's peaks carry
+// most of the rounding error: they get a second int8 each for what the first left over.
+constexpr float kRestThreshold = 1.5f;
+
 // What a product with this format takes by default.
 Grain grain_for(Format weights);
 
@@ -55,6 +59,17 @@ struct Kernels {
   void (*gemm)(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add,
                std::byte* scratch);
 
+  // The same for an operand of one token, its rows read where they lie: false, and nothing done, where gemm
+  // has to do it. Null where an instruction set has none.
+  bool (*gemv)(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add);
+
+  // gemm by whichever way is faster; every way gives the same bits.
+  void multiply(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
+                bool accumulate, std::byte* scratch) const {
+    if (gemv && x.tokens == 1 && gemv(w, first_row, rows, x, out, accumulate)) return;
+    gemm(w, first_row, rows, x, out, stride, accumulate, scratch);
+  }
+
   // y = x / sqrt(mean(x^2) + eps) * w; w may be null (all ones). y may be x.
   void (*rmsnorm)(const float* x, const float* w, float eps, int n, float* y);
   // y = (x - mean) / sqrt(var + eps) * w + b, population variance. y may be x.
@@ -75,8 +90,8 @@ struct Kernels {
   // of 16; q [heads][keys.width], heads at most kMaxQueries.
   void (*index_scores)(const float* q, const float* w, int heads, const KeyRows& keys, int first, int last,
                        float* scores, std::byte* scratch);
-  // Probes: multiply-adds done in registers alone; bytes read from `streams` places of [data, data + bytes) in turn, 64 at a time,
-  // `ahead` bytes prefetched (0: none).
+  // Probes: multiply-adds done in registers alone; bytes read from `streams` places of [data, data + bytes)
+  // in turn, 64 at a time, `ahead` bytes prefetched (0: none).
   int64_t (*spin_int8)(int64_t rounds);
   int64_t (*spin_f32)(int64_t rounds);
   int64_t (*read)(const std::byte* data, int64_t bytes, int streams, int64_t ahead);

@@ -9,21 +9,21 @@ namespace minke {
 
 constexpr int kBlock = 256;  // columns
 
-// One block of T tokens as int8. Sums are of the int8 values; a product starts from -offset * sum, so that
-// weights can be multiplied as unsigned codes (value = code - offset).
+// One block of T tokens as int8. Weights are multiplied as codes (value = code - offset), mostly unsigned
+// ones; the sums are what takes the offset off again, and what minima are multiplied by.
 template <int T>
 struct QuantTile {
   int8_t q[kBlock / 4][T][4];
-  int32_t start64_16[16][T];  // -64 * sum over 16 columns
-  int32_t start64[8][T];      // -64 * sum over 32
-  int32_t start128[8][T];     // -128 * sum over 32
-  // per_256: the value is q * step / 8 * scale[0]
+  int32_t sum[8][T];  // of q over 32 columns
+  // per_256: the value is q * step * scale[0]
   int32_t step[8][T];            // 1 .. 8
   int16_t steps_sum16[8][T][2];  // step * sum over 16, in pairs of neighbouring 16s
   int16_t steps_sum[4][T][2];    // step * sum over 32, in pairs of neighbouring 32s
   // per_32: the value is q * scale[i]
   float scale[8][T];
   float scaled_sum[8][T];  // scale * sum over 32
+  // Bit i: these 32 columns have a second tile behind all first ones, which holds what rounding left over.
+  uint32_t rest[T];
 };
 
 template <int T>
@@ -38,5 +38,7 @@ constexpr int64_t token_bytes(Grain grain) {
   return grain == Grain::f32 ? kFloatTokenBytes : kQuantTokenBytes;
 }
 constexpr int blocks_of(int cols) { return (cols + kBlock - 1) / kBlock; }
+// From a tile to the one of its rests.
+constexpr int64_t rest_offset(int tokens, int cols) { return kQuantTokenBytes * tokens * blocks_of(cols); }
 
 }  // namespace minke

@@ -19,48 +19,65 @@ struct QuantBlock {
   float scale[8];
 };
 
-// q = x * inverse to nearest even, for 32 values; returns through sum16 the two sums of 16.
-MINKE_INLINE void round_32(const float* x, float inverse, int8_t* q, int32_t* sum16) {
-  for (int h = 0; h < 2; ++h) {
-    const Vi r = to_int(mul(load(x + 16 * h), set1(inverse)));
-    store_i8(q + 16 * h, r);
-    sum16[h] = sum(r);
-  }
-}
-
 // A scale of which 127 makes `peak`; the inverse is 0 where the scale is.
 MINKE_INLINE float inverse_of(float scale) { return scale > 0.0f ? 1.0f / scale : 0.0f; }
 
-void round_block(Grain grain, const float* x, QuantBlock& b) {
+MINKE_INLINE float peak_of(const float* x) { return largest(max(abs(load(x)), abs(load(x + 16)))); }
+
+// q = x / scale to nearest even, for 32 values, with their two sums of 16; rest = x - q * scale.
+MINKE_INLINE void round_32(const float* x, float scale, int8_t* q, int32_t* sum16, float* rest) {
+  const Vf inverse = set1(inverse_of(scale)), negative = set1(-scale);
+  for (int h = 0; h < 2; ++h) {
+    const Vf value = load(x + 16 * h);
+    const Vi r = to_int(mul(value, inverse));
+    store_i8(q + 16 * h, r);
+    sum16[h] = sum(r);
+    store(rest + 16 * h, fma(negative, to_float(r), value));
+  }
+}
+
+constexpr float kRestUnit = 1.0f / 254.0f;  // of the first scale: what is left over is at most half of that
+
+// One block, and in `second` what rounding left of the groups of 32 whose peak is above `threshold`; returns
+// their bits.
+uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b, QuantBlock& second) {
   float peak[8], top = 0.0f;
   for (int i = 0; i < 8; ++i) {
-    peak[i] = largest(max(abs(load(x + 32 * i)), abs(load(x + 32 * i + 16))));
+    peak[i] = peak_of(x + 32 * i);
     top = peak[i] > top ? peak[i] : top;
   }
   const float unit = top / (8.0f * 127.0f);  // per_256: the scale of one step
+  uint32_t mask = 0;
   for (int i = 0; i < 8; ++i) {
-    if (grain == Grain::per_32) {
-      b.step[i] = 0;
-      b.scale[i] = peak[i] / 127.0f;
-      round_32(x + 32 * i, inverse_of(b.scale[i]), b.q + 32 * i, b.sum16 + 2 * i);
-    } else {
-      int step = 1;  // the least that holds the peak
+    float scale = peak[i] / 127.0f;
+    int step = 0;
+    if (grain == Grain::per_256) {
+      step = 1;  // the least that holds the peak
       while (step < 8 && unit * static_cast<float>(127 * step) < peak[i]) ++step;
-      b.step[i] = step;
-      b.scale[i] = unit;
-      round_32(x + 32 * i, inverse_of(unit * static_cast<float>(step)), b.q + 32 * i, b.sum16 + 2 * i);
+      scale = unit * static_cast<float>(step);
+    }
+    b.step[i] = second.step[i] = step;
+    b.scale[i] = grain == Grain::per_256 ? unit : scale;
+    second.scale[i] = b.scale[i] * kRestUnit;
+    float rest[32], nothing[32];
+    round_32(x + 32 * i, scale, b.q + 32 * i, b.sum16 + 2 * i, rest);
+    if (peak[i] > threshold) {
+      mask |= 1u << i;
+      round_32(rest, scale * kRestUnit, second.q + 32 * i, second.sum16 + 2 * i, nothing);
+    } else {
+      std::memset(second.q + 32 * i, 0, 32);
+      second.sum16[2 * i] = second.sum16[2 * i + 1] = 0;
     }
   }
+  return mask;
 }
 
 template <int T>
 MINKE_INLINE void place(const QuantBlock& b, Grain grain, int t, QuantTile<T>& tile) {
   for (int k = 0; k < kBlock / 4; ++k) std::memcpy(tile.q[k][t], b.q + 4 * k, 4);
-  for (int i = 0; i < 16; ++i) tile.start64_16[i][t] = -64 * b.sum16[i];
   for (int i = 0; i < 8; ++i) {
     const int32_t total = b.sum16[2 * i] + b.sum16[2 * i + 1];
-    tile.start64[i][t] = -64 * total;
-    tile.start128[i][t] = -128 * total;
+    tile.sum[i][t] = total;
     tile.step[i][t] = b.step[i];
     tile.scale[i][t] = b.scale[i];
     if (grain == Grain::per_32) {
@@ -82,21 +99,36 @@ MINKE_INLINE const float* block_of(const float* row, int cols, int k, float* pad
   return padded;
 }
 
-// T tokens that share a tile; `rows` is the first one's, out the tile of block 0.
+// Above this peak a group of 32 of the row gets a rest.
+float rest_threshold(const float* row, int cols) {
+  float padded[kBlock], total = 0.0f;
+  for (int k = 0; k < blocks_of(cols); ++k) {
+    const float* x = block_of(row, cols, k, padded);
+    for (int i = 0; i < 8; ++i) total += peak_of(x + 32 * i);
+  }
+  return kRestThreshold * total / static_cast<float>((cols + 31) / 32);
+}
+
+// T tokens that share a tile; `rows` is the first one's, out the tile of block 0, second the tile of its
+// rests.
 template <int T>
 void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int64_t block_stride,
-                  std::byte* out) {
-  float padded[kBlock];
-  for (int k = 0; k < blocks_of(cols); ++k, out += block_stride) {
+                  std::byte* out, std::byte* second) {
+  float padded[kBlock], threshold[T];
+  if (grain != Grain::f32)
+    for (int t = 0; t < T; ++t) threshold[t] = rest_threshold(rows + t * stride, cols);
+  for (int k = 0; k < blocks_of(cols); ++k, out += block_stride, second += block_stride) {
     for (int t = 0; t < T; ++t) {
       const float* x = block_of(rows + t * stride, cols, k, padded);
       if (grain == Grain::f32) {
         auto& tile = *reinterpret_cast<FloatTile<T>*>(out);
         for (int i = 0; i < kBlock; ++i) tile.x[i][t] = x[i];
       } else {
-        QuantBlock block;
-        round_block(grain, x, block);
-        place(block, grain, t, *reinterpret_cast<QuantTile<T>*>(out));
+        QuantBlock block, rest;
+        auto& tile = *reinterpret_cast<QuantTile<T>*>(out);
+        tile.rest[t] = round_block(grain, x, threshold[t], block, rest);
+        place(block, grain, t, tile);
+        place(rest, grain, t, *reinterpret_cast<QuantTile<T>*>(second));
       }
     }
   }
@@ -105,18 +137,19 @@ void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int6
 void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, int first, int count,
              std::byte* out) {
   const int64_t bytes = token_bytes(grain), block_stride = bytes * tokens;
+  const int64_t to_second = grain == Grain::f32 ? 0 : rest_offset(tokens, cols);
   for (int t = first; t < first + count;) {
     const float* rows = x + t * stride;
     std::byte* at = out + t * bytes;
     const int left = tokens - t;
     if (left >= kTokenTile) {
-      prepare_tile<kTokenTile>(grain, rows, stride, cols, block_stride, at);
+      prepare_tile<kTokenTile>(grain, rows, stride, cols, block_stride, at, at + to_second);
       t += kTokenTile;
       continue;
     }
     unroll<kTokenTile>([&](auto n) {
       if constexpr (n > 0)
-        if (left == n) prepare_tile<n>(grain, rows, stride, cols, block_stride, at);
+        if (left == n) prepare_tile<n>(grain, rows, stride, cols, block_stride, at, at + to_second);
     });
     t += left;
   }

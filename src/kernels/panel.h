@@ -13,7 +13,8 @@ namespace {
 // value = scale * (code - offset) - min, codes unsigned. Which members are set depends on the format's
 // traits.
 struct alignas(64) Panel {
-  uint8_t codes[kBlock / 4][kPanel][4];
+  uint8_t codes[kBlock / 4][kPanel]
+               [4];  // signed values where the format's offset is 128 and kSignedCodes is set
   // Integer scales of the 256-column formats: value = d * (scale * (code - offset)) - dmin * min.
   int32_t scale[16][kPanel];
   int16_t min[8][kPanel][2];  // of two neighbouring sub-blocks
@@ -27,6 +28,8 @@ MINKE_INLINE Vi code_word(const Panel& p, int k) {
 }
 MINKE_INLINE void set_codes(Panel& p, int k, Vi word) { store(reinterpret_cast<int32_t*>(p.codes[k]), word); }
 MINKE_INLINE Vi bytes_of(uint8_t b) { return set1(static_cast<int32_t>(b * 0x01010101u)); }
+// Codes 128 above their values, as dot_wide takes them.
+MINKE_INLINE Vi wide_codes(Vi codes) { return kSignedCodes ? bit_xor(codes, bytes_of(128)) : codes; }
 MINKE_INLINE Vi nibbles(Vi word) { return bit_and(word, bytes_of(15)); }
 
 // Byte i of each lane, unsigned.

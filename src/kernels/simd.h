@@ -13,9 +13,13 @@
 //   most 127 dot16(acc, a, b)       lane += sum over 2 signed 16-bit parts of a * b lookup16(n, table) each
 //   byte 0..15 to table[byte] load_f16 load_bf16 load_u16 load_i8 load_u8, store_i8 store_u16   16 short
 //   elements widened to lanes, lanes cut short half_to_float(bits)    low 16 bits of each lane as f16
-//   transpose4(base, stride, out)   lane r of out[j] = dword j of the 16 bytes at base + r * stride, r < 16
-//   opaque(x)              x as it is, but the compiler cannot know
-//   sum largest            of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
+//   Part                   sums of 4-byte products of unsigned codes with signed bytes, as cheap as they
+//   come: part_dots(c) says how many dots of codes up to c it holds; zero_part dot_part(part, u, s);
+//   add_part(acc, part) adds it to lanes, add_scaled(acc, part, scale_word(scale)) adds scale times it;
+//   |scale| < 2^15 kSignedCodes dot_wide  dot of codes of eight bits: as signed values where kSignedCodes,
+//   else as codes 128 above them transpose4(base, stride, out)   lane r of out[j] = dword j of the 16 bytes
+//   at base + r * stride, r < 16 opaque(x)              x as it is, but the compiler cannot know sum largest
+//   of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
 
 #if defined(MINKE_ISA_avx512) || defined(MINKE_ISA_avx512_vnni)
 #include "kernels/simd/avx512.h"

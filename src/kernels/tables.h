@@ -8,14 +8,16 @@
 #define MINKE_JOIN(a, b) MINKE_JOIN_(a, b)
 #define MINKE_FILL(part) MINKE_JOIN(fill_##part##_, MINKE_ISA)
 
-#define MINKE_DECLARE_FILLS(isa)     \
-  void fill_operand_##isa(Kernels&); \
-  void fill_gemm_##isa(Kernels&);    \
-  void fill_vector_##isa(Kernels&);  \
+#define MINKE_DECLARE_FILLS(isa)       \
+  void fill_operand_##isa(Kernels&);   \
+  void fill_gemm_##isa(Kernels&);      \
+  void fill_vector_##isa(Kernels&);    \
   void fill_attention_##isa(Kernels&); \
   void fill_probe_##isa(Kernels&);
 
 namespace minke {
+
+void fill_gemv_avx2(Kernels&);
 
 MINKE_DECLARE_FILLS(scalar)
 MINKE_DECLARE_FILLS(neon)

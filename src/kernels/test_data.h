@@ -49,10 +49,12 @@ inline OwnedMat random_mat(Random& random, Format format, int rows, int cols) {
     std::memcpy(&m.bytes[at], &h, 2);
   };
   for (size_t block = 0; block < m.bytes.size(); block += static_cast<size_t>(f.block_bytes)) {
-    for (const int offset : half_offsets(format)) put_half(block + static_cast<size_t>(offset), random.normal() * 0.01f);
+    for (const int offset : half_offsets(format))
+      put_half(block + static_cast<size_t>(offset), random.normal() * 0.01f);
     if (format == Format::f16 || format == Format::bf16) put_half(block, random.normal());
     if (format == Format::mxfp4) m.bytes[block] = static_cast<std::byte>(120 + random.below(10));
-    if (format == Format::f8_e4m3 && (std::to_integer<int>(m.bytes[block]) & 0x7f) == 0x7f) m.bytes[block] = std::byte{0};
+    if (format == Format::f8_e4m3 && (std::to_integer<int>(m.bytes[block]) & 0x7f) == 0x7f)
+      m.bytes[block] = std::byte{0};
     if (format == Format::f32) {
       const float value = random.normal();
       std::memcpy(&m.bytes[block], &value, 4);
@@ -76,7 +78,9 @@ inline std::vector<float> random_floats(Random& random, int64_t n, float spread 
 class Aligned {
  public:
   explicit Aligned(int64_t bytes) : storage_(static_cast<size_t>(bytes) + 64) {}
-  std::byte* data() { return storage_.data() + (64 - reinterpret_cast<uintptr_t>(storage_.data()) % 64) % 64; }
+  std::byte* data() {
+    return storage_.data() + (64 - reinterpret_cast<uintptr_t>(storage_.data()) % 64) % 64;
+  }
 
  private:
   std::vector<std::byte> storage_;

@@ -2,11 +2,12 @@
 // Each integer weight format into a Panel: one struct a format. Byte layouts: quant/blocks.h and
 // MODEL.md 4.1.
 //
-//   kFormat, kBytes      the format; bytes of a row in one step of 256 columns (32-column formats: of 32
-//   columns) kSub                 columns that share a scale inside the 256: 16 or 32 kOffset what codes are
-//   above values: 0, 64 (codes <= 127) or 128 (codes <= 255) kMin                 whether values have a
-//   minimum to add kIntegerScales       true: scale, d (and min, dmin) are set; false: fscale (and fmin)
-//   unpack               16 rows from `base`, `stride` bytes apart; 32-column formats take the number of 32s
+//   kFormat, kBytes  the format; bytes of a row in one step of 256 columns (32-column formats: of 32 columns)
+//   kSub             columns that share a scale inside the 256: 16 or 32
+//   kOffset          what codes are above values; 128: codes of all eight bits, kept as the vocabulary likes
+//   them kLargest         the largest code kMin             whether values have a minimum to add
+//   kIntegerScales   true: scale, d (and min, dmin) are set; false: fscale (and fmin)
+//   unpack           16 rows from `base`, `stride` bytes apart; 32-column formats take the number of 32s
 
 #include "kernels/panel.h"
 
@@ -33,19 +34,19 @@ MINKE_INLINE void set_half_scale(const std::byte* base, int64_t stride, float* s
 
 struct UnpackQ4_0 {
   static constexpr Format kFormat = Format::q4_0;
-  static constexpr int kBytes = 18, kSub = 32, kOffset = 64;
+  static constexpr int kBytes = 18, kSub = 32, kOffset = 8, kLargest = 15;
   static constexpr bool kMin = false, kIntegerScales = false;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
     for (int i = 0; i < subs; ++i, base += kBytes) {
       set_half_scale(base, stride, p.fscale[i]);
-      unpack_nibbles(base + 2, stride, p, i, [](Vi n, auto) { return add(n, bytes_of(64 - 8)); });
+      unpack_nibbles(base + 2, stride, p, i, [](Vi n, auto) { return n; });
     }
   }
 };
 
 struct UnpackQ4_1 {
   static constexpr Format kFormat = Format::q4_1;
-  static constexpr int kBytes = 20, kSub = 32, kOffset = 0;
+  static constexpr int kBytes = 20, kSub = 32, kOffset = 0, kLargest = 15;
   static constexpr bool kMin = true, kIntegerScales = false;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
     for (int i = 0; i < subs; ++i, base += kBytes) {
@@ -73,21 +74,20 @@ MINKE_INLINE Vi column_u32(const std::byte* base, int64_t stride) {
 
 struct UnpackQ5_0 {
   static constexpr Format kFormat = Format::q5_0;
-  static constexpr int kBytes = 22, kSub = 32, kOffset = 64;
+  static constexpr int kBytes = 22, kSub = 32, kOffset = 16, kLargest = 31;
   static constexpr bool kMin = false, kIntegerScales = false;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
     for (int i = 0; i < subs; ++i, base += kBytes) {
       set_half_scale(base, stride, p.fscale[i]);
       const Vi high = column_u32(base + 2, stride);
-      unpack_nibbles(base + 6, stride, p, i,
-                     [&](Vi n, auto k) { return add(bit_or(n, fifth_bits<k>(high)), bytes_of(64 - 16)); });
+      unpack_nibbles(base + 6, stride, p, i, [&](Vi n, auto k) { return bit_or(n, fifth_bits<k>(high)); });
     }
   }
 };
 
 struct UnpackQ5_1 {
   static constexpr Format kFormat = Format::q5_1;
-  static constexpr int kBytes = 24, kSub = 32, kOffset = 0;
+  static constexpr int kBytes = 24, kSub = 32, kOffset = 0, kLargest = 31;
   static constexpr bool kMin = true, kIntegerScales = false;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
     for (int i = 0; i < subs; ++i, base += kBytes) {
@@ -101,7 +101,7 @@ struct UnpackQ5_1 {
 
 struct UnpackQ8_0 {
   static constexpr Format kFormat = Format::q8_0;
-  static constexpr int kBytes = 34, kSub = 32, kOffset = 128;
+  static constexpr int kBytes = 34, kSub = 32, kOffset = 128, kLargest = 255;
   static constexpr bool kMin = false, kIntegerScales = false;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
     for (int i = 0; i < subs; ++i, base += kBytes) {
@@ -109,7 +109,7 @@ struct UnpackQ8_0 {
       for (int h = 0; h < 2; ++h) {
         Vi w[4];
         transpose4(base + 2 + 16 * h, stride, w);
-        unroll<4>([&](auto j) { set_codes(p, 8 * i + 4 * h + j, bit_xor(w[j], bytes_of(128))); });
+        unroll<4>([&](auto j) { set_codes(p, 8 * i + 4 * h + j, wide_codes(bit_xor(w[j], bytes_of(128)))); });
       }
     }
   }
@@ -125,23 +125,22 @@ alignas(16) constexpr int8_t kIq4Codes[16] = {code128(-127), code128(-104), code
 
 struct UnpackIq4Nl {
   static constexpr Format kFormat = Format::iq4_nl;
-  static constexpr int kBytes = 18, kSub = 32, kOffset = 128;
+  static constexpr int kBytes = 18, kSub = 32, kOffset = 128, kLargest = 255;
   static constexpr bool kMin = false, kIntegerScales = false;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
     for (int i = 0; i < subs; ++i, base += kBytes) {
       set_half_scale(base, stride, p.fscale[i]);
-      unpack_nibbles(base + 2, stride, p, i, [](Vi n, auto) { return lookup16(n, kIq4Codes); });
+      unpack_nibbles(base + 2, stride, p, i, [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
     }
   }
 };
 
-// The sixteen doubled e2m1 values, 64 above.
-alignas(16) constexpr int8_t kMxfp4Codes[16] = {64, 65, 66, 67, 68, 70, 72, 76,
-                                                64, 63, 62, 61, 60, 58, 56, 52};
+// The sixteen doubled e2m1 values, 16 above.
+alignas(16) constexpr int8_t kMxfp4Codes[16] = {16, 17, 18, 19, 20, 22, 24, 28, 16, 15, 14, 13, 12, 10, 8, 4};
 
 struct UnpackMxfp4 {
   static constexpr Format kFormat = Format::mxfp4;
-  static constexpr int kBytes = 17, kSub = 32, kOffset = 64;
+  static constexpr int kBytes = 17, kSub = 32, kOffset = 16, kLargest = 28;
   static constexpr bool kMin = false, kIntegerScales = false;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
     for (int i = 0; i < subs; ++i, base += kBytes) {
@@ -186,7 +185,7 @@ MINKE_INLINE void unpack_k_header(const std::byte* base, int64_t stride, Panel& 
 
 struct UnpackQ4K {
   static constexpr Format kFormat = Format::q4_k;
-  static constexpr int kBytes = 144, kSub = 32, kOffset = 0;
+  static constexpr int kBytes = 144, kSub = 32, kOffset = 0, kLargest = 15;
   static constexpr bool kMin = true, kIntegerScales = true;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
     unpack_k_header(base, stride, p);
@@ -204,7 +203,7 @@ struct UnpackQ4K {
 
 struct UnpackQ5K {
   static constexpr Format kFormat = Format::q5_k;
-  static constexpr int kBytes = 176, kSub = 32, kOffset = 0;
+  static constexpr int kBytes = 176, kSub = 32, kOffset = 0, kLargest = 31;
   static constexpr bool kMin = true, kIntegerScales = true;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
     unpack_k_header(base, stride, p);
@@ -228,7 +227,7 @@ struct UnpackQ5K {
 
 struct UnpackQ6K {
   static constexpr Format kFormat = Format::q6_k;
-  static constexpr int kBytes = 210, kSub = 16, kOffset = 64;
+  static constexpr int kBytes = 210, kSub = 16, kOffset = 32, kLargest = 63;
   static constexpr bool kMin = false, kIntegerScales = true;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
     Vi w[4];
@@ -249,8 +248,8 @@ struct UnpackQ6K {
             const int k = 32 * h + 8 * g + 4 * part + j;
             const Vi even = shl<4>(bit_and(shr<2 * g>(top[j]), bytes_of(3)));
             const Vi odd = shl<4>(bit_and(shr<2 * g + 4>(top[j]), bytes_of(3)));
-            set_codes(p, k, add(bit_or(nibbles(low[j]), even), bytes_of(64 - 32)));
-            set_codes(p, k + 16, add(bit_or(nibbles(shr<4>(low[j])), odd), bytes_of(64 - 32)));
+            set_codes(p, k, bit_or(nibbles(low[j]), even));
+            set_codes(p, k + 16, bit_or(nibbles(shr<4>(low[j])), odd));
           });
         });
       });
@@ -260,7 +259,7 @@ struct UnpackQ6K {
 
 struct UnpackQ3K {
   static constexpr Format kFormat = Format::q3_k;
-  static constexpr int kBytes = 110, kSub = 16, kOffset = 64;
+  static constexpr int kBytes = 110, kSub = 16, kOffset = 4, kLargest = 7;
   static constexpr bool kMin = false, kIntegerScales = true;
 
   static MINKE_INLINE void unpack_scales(const std::byte* base, int64_t stride, Panel& p) {
@@ -288,7 +287,7 @@ struct UnpackQ3K {
           unroll<4>([&](auto j) {
             const Vi two = bit_and(shr<2 * g>(q[j]), bytes_of(3));
             const Vi third = shl<2>(bit_and(shr<4 * h + g>(mask[j]), bytes_of(1)));
-            set_codes(p, 32 * h + 8 * g + 4 * part + j, add(bit_or(two, third), bytes_of(64 - 4)));
+            set_codes(p, 32 * h + 8 * g + 4 * part + j, bit_or(two, third));
           });
         });
       });
@@ -298,7 +297,7 @@ struct UnpackQ3K {
 
 struct UnpackQ2K {
   static constexpr Format kFormat = Format::q2_k;
-  static constexpr int kBytes = 84, kSub = 16, kOffset = 0;
+  static constexpr int kBytes = 84, kSub = 16, kOffset = 0, kLargest = 3;
   static constexpr bool kMin = true, kIntegerScales = true;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
     Vi w[4];
@@ -325,7 +324,7 @@ struct UnpackQ2K {
 
 struct UnpackIq4Xs {
   static constexpr Format kFormat = Format::iq4_xs;
-  static constexpr int kBytes = 136, kSub = 32, kOffset = 128;
+  static constexpr int kBytes = 136, kSub = 32, kOffset = 128, kLargest = 255;
   static constexpr bool kMin = false, kIntegerScales = true;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
     Vi w[4];
@@ -336,7 +335,8 @@ struct UnpackIq4Xs {
       store(p.scale[i], sub(bit_or(low, shl<4>(high)), set1(32)));
     });
     for (int i = 0; i < 8; ++i)
-      unpack_nibbles(base + 8 + 16 * i, stride, p, i, [](Vi n, auto) { return lookup16(n, kIq4Codes); });
+      unpack_nibbles(base + 8 + 16 * i, stride, p, i,
+                     [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
   }
 };
 

@@ -12,12 +12,15 @@ namespace {
 
 using Vector = std::vector<float>;
 
-// Runs f(kernels, n) for many lengths on all instruction sets; it returns what it computed. Gives the scalar result to check.
-void everywhere(const std::function<Vector(const Kernels&, int)>& f, const std::function<void(const Vector&, int)>& check) {
+// Runs f(kernels, n) for many lengths on all instruction sets; it returns what it computed. Gives the scalar
+// result to check.
+void everywhere(const std::function<Vector(const Kernels&, int)>& f,
+                const std::function<void(const Vector&, int)>& check) {
   for (const int n : {1, 2, 15, 16, 17, 31, 64, 100, 576, 1000}) {
     const Vector expected = f(kernels_for(Isa::scalar), n);
     check(expected, n);
-    for (const Isa isa : supported_isas()) ASSERT_EQ(f(kernels_for(isa), n), expected) << name(isa) << ' ' << n;
+    for (const Isa isa : supported_isas())
+      ASSERT_EQ(f(kernels_for(isa), n), expected) << name(isa) << ' ' << n;
   }
 }
 
@@ -127,7 +130,8 @@ TEST(Vector, RopeTurnsPairs) {
         [half](const Vector& y, int n) {
           const Vector x = input(2 * n, 10);
           for (int i = 0; i < n; ++i) {
-            const size_t a = static_cast<size_t>(half ? i : 2 * i), b = static_cast<size_t>(half ? i + n : 2 * i + 1);
+            const size_t a = static_cast<size_t>(half ? i : 2 * i),
+                         b = static_cast<size_t>(half ? i + n : 2 * i + 1);
             ASSERT_NEAR(y[a], x[a] * std::cos(i) - x[b] * std::sin(i), 1e-5);
             ASSERT_NEAR(y[b], x[a] * std::sin(i) + x[b] * std::cos(i), 1e-5);
           }

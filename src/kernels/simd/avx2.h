@@ -9,7 +9,7 @@
 namespace minke {
 namespace {
 
-constexpr int kTokenTile = 2;
+constexpr int kTokenTile = 4;
 
 struct Vf {
   __m256 a, b;
@@ -109,6 +109,35 @@ inline Vi dot16(Vi acc, Vi x, Vi y) {
           _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
 }
 
+// Pairs of 16-bit sums: a product of bytes costs one multiplication and one addition, and only one multiplication more
+// brings a sub-block to 32 bits, with its scale.
+struct Part {
+  __m256i a, b;
+};
+constexpr int part_dots(int largest) {
+  const int dots = 32767 / (2 * largest * 127);
+  return dots >= 8 ? 8 : dots >= 4 ? 4 : dots >= 2 ? 2 : 1;
+}
+inline Part zero_part() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+inline Part dot_part(Part p, Vi u, Vi s) {
+  return {_mm256_add_epi16(p.a, _mm256_maddubs_epi16(u.a, s.a)), _mm256_add_epi16(p.b, _mm256_maddubs_epi16(u.b, s.b))};
+}
+inline Vi scaled(Part p, Vi scale) { return {_mm256_madd_epi16(p.a, scale.a), _mm256_madd_epi16(p.b, scale.b)}; }
+inline Vi add_part(Vi acc, Part p) {
+  const __m256i one = _mm256_set1_epi16(1);
+  return add(acc, scaled(p, {one, one}));
+}
+inline Vi scale_word(Vi scale) { return bit_or(bit_and(scale, set1(0xffff)), shl<16>(scale)); }
+inline Vi add_scaled(Vi acc, Part p, Vi scale) { return add(acc, scaled(p, scale)); }
+
+// |w| as an unsigned byte times s with w's sign: 2 * 128 * 127 fits 16 bits.
+constexpr bool kSignedCodes = true;
+inline __m256i dot_wide(__m256i acc, __m256i w, __m256i s) {
+  const __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(s, w));
+  return _mm256_add_epi32(acc, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
+}
+inline Vi dot_wide(Vi acc, Vi w, Vi s) { return {dot_wide(acc.a, w.a, s.a), dot_wide(acc.b, w.b, s.b)}; }
+
 inline Vi lookup16(Vi nibbles, const int8_t* table) {
   const __m256i t = _mm256_broadcastsi128_si256(load128(table));
   return {_mm256_shuffle_epi8(t, nibbles.a), _mm256_shuffle_epi8(t, nibbles.b)};
@@ -189,6 +218,7 @@ inline int32_t sum(Vi x) {
 }
 
 inline void opaque(Vf& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
+inline void opaque(Part& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
 inline void opaque(Vi& x) { asm volatile("" : "+x"(x.a), "+x"(x.b)); }
 
 }  // namespace

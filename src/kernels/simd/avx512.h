@@ -101,6 +101,40 @@ inline Vi dot16(Vi acc, Vi a, Vi b) {
 #endif
 }
 
+#if defined(__AVX512VNNI__)
+// Lanes hold any number of dots.
+using Part = Vi;
+constexpr int part_dots(int) { return 64; }
+inline Part zero_part() { return zero_i(); }
+inline Part dot_part(Part p, Vi u, Vi s) { return dot7(p, u, s); }
+inline Vi add_part(Vi acc, Part p) { return add(acc, p); }
+inline Vi scale_word(Vi scale) { return scale; }
+inline Vi add_scaled(Vi acc, Part p, Vi scale) { return add(acc, mul(p, scale)); }
+#else
+// Pairs of 16-bit sums.
+struct Part {
+  __m512i v;
+};
+constexpr int part_dots(int largest) {
+  const int dots = 32767 / (2 * largest * 127);
+  return dots >= 8 ? 8 : dots >= 4 ? 4 : dots >= 2 ? 2 : 1;
+}
+inline Part zero_part() { return {_mm512_setzero_si512()}; }
+inline Part dot_part(Part p, Vi u, Vi s) { return {_mm512_add_epi16(p.v, _mm512_maddubs_epi16(u.v, s.v))}; }
+inline Vi add_part(Vi acc, Part p) {
+  return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(p.v, _mm512_set1_epi16(1)))};
+}
+inline Vi scale_word(Vi scale) {
+  return {_mm512_or_si512(_mm512_and_si512(scale.v, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(scale.v, 16))};
+}
+inline Vi add_scaled(Vi acc, Part p, Vi scale) {
+  return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(p.v, scale.v))};
+}
+#endif
+
+constexpr bool kSignedCodes = false;
+inline Vi dot_wide(Vi acc, Vi codes, Vi s) { return dot8(acc, codes, s); }
+
 inline Vi lookup16(Vi nibbles, const int8_t* table) {
   const __m128i t = _mm_loadu_si128(reinterpret_cast<const __m128i*>(table));
   return {_mm512_shuffle_epi8(_mm512_broadcast_i32x4(t), nibbles.v)};
@@ -159,6 +193,9 @@ inline float largest(Vf a) { return _mm512_reduce_max_ps(a.v); }
 inline int32_t sum(Vi a) { return _mm512_reduce_add_epi32(a.v); }
 
 inline void opaque(Vf& a) { asm volatile("" : "+v"(a.v)); }
+#if !defined(__AVX512VNNI__)
+inline void opaque(Part& x) { asm volatile("" : "+v"(x.v)); }
+#endif
 inline void opaque(Vi& a) { asm volatile("" : "+v"(a.v)); }
 
 }  // namespace

@@ -75,6 +75,18 @@ inline Vi dot16(Vi acc, Vi a, Vi b) {
   return acc;
 }
 
+// Lanes hold any number of dots.
+using Part = Vi;
+constexpr int part_dots(int) { return 64; }
+inline Part zero_part() { return zero_i(); }
+inline Part dot_part(Part p, Vi u, Vi s) { return dot7(p, u, s); }
+inline Vi add_part(Vi acc, Part p) { return add(acc, p); }
+inline Vi scale_word(Vi scale) { return scale; }
+inline Vi add_scaled(Vi acc, Part p, Vi scale) { return add(acc, mul(p, scale)); }
+
+constexpr bool kSignedCodes = false;
+inline Vi dot_wide(Vi acc, Vi codes, Vi s) { return dot8(acc, codes, s); }
+
 inline Vi lookup16(Vi nibbles, const int8_t* table) {
   MINKE_LANES {
     uint32_t r = 0;
