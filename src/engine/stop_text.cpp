@@ -8,12 +8,15 @@ namespace minke {
 std::string StopText::push(std::string_view text) {
   if (!stopped_.empty()) return {};
   held_ += text;
-  size_t first = std::string::npos;
-  for (const std::string& stop :
-       stops_) {  // the earliest one, and of those at one place the first in the list
+  // The stop string that is complete first, whatever parts the text comes in; of those that end at one place
+  // the one that starts first.
+  size_t first = std::string::npos, end = std::string::npos;
+  for (const std::string& stop : stops_) {
     const size_t at = held_.find(stop);
-    if (at < first) {
+    if (at == std::string::npos) continue;
+    if (at + stop.size() < end || (at + stop.size() == end && at < first)) {
       first = at;
+      end = at + stop.size();
       stopped_ = stop;
     }
   }

@@ -48,6 +48,7 @@ TEST(StopText, AnySplitOfTheTextGivesTheSame) {
     const auto [out, stopped] = run(1);
     RC_ASSERT(stopped == (end != std::string::npos));
     RC_ASSERT(out == (stopped ? text.substr(0, start) : text));
+    for (size_t piece = 2; piece <= text.size(); ++piece) RC_ASSERT(run(piece) == run(1));
   }));
 }
 

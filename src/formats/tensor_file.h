@@ -40,7 +40,8 @@ std::optional<int64_t> byte_size(const TensorView& tensor);
 std::vector<float> to_floats(const TensorView& tensor);
 std::vector<int64_t> to_integers(const TensorView& tensor);
 
-// 'name' for messages: control characters escaped, cut after 100 bytes. Names in a file may be anything.
+// 'name' for messages: control characters and what is no UTF-8 escaped, cut after 100 bytes. Names in a file
+// may be anything.
 std::string in_quotes(std::string_view name);
 
 // The Error for a file that does not start like what was wanted ("GGUF"); says what it is where that is

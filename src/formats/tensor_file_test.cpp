@@ -38,6 +38,11 @@ TEST(TensorFile, NamesAreFitForMessages) {
   EXPECT_EQ(in_quotes("blk.0.größe"), "'blk.0.größe'");
   EXPECT_EQ(in_quotes(std::string_view("a\0\x1b\x7f\n", 5)), "'a\\x00\\x1b\\x7f\\x0a'");
   EXPECT_EQ(in_quotes(std::string(1000, 'x')).size(), 100u + 5);
+  EXPECT_EQ(in_quotes("\xff"
+                      "é\xc3"),
+            "'\\xffé\\xc3'");
+  EXPECT_EQ(in_quotes("\xc0\xaf\xed\xa0\x80\xc2\x9b"), "'\\xc0\\xaf\\xed\\xa0\\x80\\xc2\\x9b'");
+  EXPECT_EQ(in_quotes(std::string(99, 'x') + "é"), "'" + std::string(99, 'x') + "\\xc3...'");
 }
 
 }  // namespace
