@@ -20,7 +20,8 @@ std::string reason(int error) { return std::generic_category().message(error); }
 
 // Opens a regular file for reading; returns the descriptor and sets its size.
 int open_for_reading(const fs::path& path, size_t& size) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK the opening of a pipe would wait for someone to write to it.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) throw Error(fmt::format("cannot open: {}", reason(errno)), path.string());
   struct stat info;
   if (::fstat(fd, &info) != 0 || !S_ISREG(info.st_mode)) {

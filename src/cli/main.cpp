@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "cli/bus_error.h"
 #include "cli/command.h"
 #include "cli/interrupt.h"
 
@@ -67,6 +68,7 @@ int parse_and_act(CLI::App& app, const Action& action, int argc, char** argv) {
 int run(int argc, char** argv) {
   std::signal(SIGPIPE, SIG_DFL);  // `minke ... | head -1` ends here without a word
   exit_on_interrupt();
+  explain_bus_errors();
   CLI::App app("Minke runs DeepSeek, Llama and Qwen language models on CPUs.", "minke");
   app.set_version_flag("--version", "minke " MINKE_VERSION);
   app.require_subcommand(1);

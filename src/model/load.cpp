@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <system_error>
 
 #include <fmt/ranges.h>
 
@@ -248,7 +249,8 @@ Tokenizer load_tokenizer(const Model& model) {
 Model open_model(const fs::path& path, const LoadOptions& options) {
   Model model;
   model.path = path;
-  if (fs::is_directory(path)) {
+  std::error_code unknown;  // what is no folder is opened as a file, which tells what is wrong with it
+  if (fs::is_directory(path, unknown)) {
     model.files = HfFolder::open(path);
     const HfFolder& folder = *model.folder();
     const auto has = [&](std::string_view name) { return folder.weights.tensor(name) != nullptr; };
