@@ -1,5 +1,6 @@
 #include "base/file.h"
 
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <fmt/core.h>
@@ -46,6 +47,12 @@ TEST_F(FileTest, ErrorsNameThePath) {
   }
   write_file(folder_ / "b", "12345");
   EXPECT_THROW(read_file(folder_ / "b", 4), Error);
+}
+
+TEST_F(FileTest, APipeIsRefusedAtOnce) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  EXPECT_THROW(MappedFile(folder_ / "pipe"), Error);
+  EXPECT_THROW(read_file(folder_ / "pipe"), Error);
 }
 
 TEST_F(FileTest, AnEmptyFileMapsToNothing) {

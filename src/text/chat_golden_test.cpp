@@ -89,10 +89,8 @@ void run_cases(const std::string& folder, const std::string& source) {
     ++count;
     with_pieces += one.find("pieces") != nullptr;
   }
-  EXPECT_GE(count, 40u) << folder;
-  if (folder != "deepseek_r1_distill_qwen") {
-    EXPECT_GE(with_pieces, 3u) << folder;
-  }
+  EXPECT_EQ(count, 43u) << folder;
+  EXPECT_EQ(with_pieces, folder == "deepseek_r1_distill_qwen" ? 0u : 6u) << folder;
 }
 
 class ChatGolden : public testing::TestWithParam<const char*> {};
@@ -130,7 +128,7 @@ TEST(DeepSeekV32, Renders) {
     };
     expect_golden(attempt(render), one, one.at("name").as_string());
   }
-  EXPECT_GT(golden.size(), 40u);
+  EXPECT_EQ(golden.size(), 46u);
 }
 
 TEST(DeepSeekV32, Parses) {
@@ -153,7 +151,7 @@ TEST(DeepSeekV32, Parses) {
           {call.at("function").at("name").as_string(), call.at("function").at("arguments").as_string()});
     EXPECT_TRUE(parsed.tool_calls == calls) << name;
   }
-  EXPECT_GT(golden.size(), 25u);
+  EXPECT_EQ(golden.size(), 32u);
 }
 
 TEST(DeepSeekV32, ToolsBlockIsThePublishedText) {
