@@ -4,7 +4,7 @@ JOBS ?= $(shell nproc)
 CTEST = ctest --output-on-failure --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench fuzz format tidy test-asan test-ubsan test-tsan test-arm test-real clean
+.PHONY: help build run test bench fuzz format tidy test-asan test-hostile test-ubsan test-tsan test-arm test-real clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' Makefile | column -t -s @
@@ -40,6 +40,11 @@ test-asan:  ## the tests under AddressSanitizer and UBSan
 	@tools/install_packages build fetch test
 	@tools/build asan
 	@$(CTEST) --test-dir build/asan --label-exclude real
+
+test-hostile:  ## damaged files of every kind, 10,000 bits of each, under AddressSanitizer and UBSan
+	@tools/install_packages build fetch test
+	@tools/build asan
+	@MINKE_HOSTILE_ROUNDS=10000 build/asan/tests/hostile/hostile_test
 
 test-ubsan:  ## the tests under UBSan
 	@tools/install_packages build fetch test
