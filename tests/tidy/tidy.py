@@ -154,8 +154,13 @@ def check_includes(tree):
             if seen_quoted == 0:
                 first = name
             seen_quoted += 1
-            if f"src/{name}" not in tree.files:
+            if f"src/{name}" not in tree.files and beside(path, name) not in tree.files:
                 tree.report(path, f'"{name}" is not a path below src', line)
+
+
+def beside(path, name):
+    """A header in the test's own folder."""
+    return os.path.dirname(path) + "/" + name if path.startswith("tests/") else None
 
 
 def own_header(path):
@@ -190,10 +195,10 @@ def check_function_length(tree, path, first, last):
 
 
 def check_orphan_code(tree):
-    included = {name for path in tree.code("src/", "tests/", "bench/") for _, quote, name in tree.includes(path)
-                if quote == '"'}
+    included = {found for path in tree.code("src/", "tests/", "bench/") for _, quote, name in tree.includes(path)
+                if quote == '"' for found in (name, beside(path, name))}
     for path in tree.matching(".h"):
-        if path.removeprefix("src/") not in included:
+        if path.removeprefix("src/") not in included and path not in included:
             tree.report(path, "nothing includes this header")
     built = set(re.findall(r"^minke_room\((\w+)", tree.text("CMakeLists.txt"), re.MULTILINE))
     for path in tree.matching(".cpp"):
@@ -203,6 +208,8 @@ def check_orphan_code(tree):
             is_built = is_built and (not path.endswith(".isa.cpp") or parts[1:-1] == ["kernels"])
         elif path.startswith("tests/fuzz/"):
             is_built = path.endswith("_fuzz.cpp") or path == "tests/fuzz/replay.cpp"
+        elif path.startswith("tests/hostile/"):
+            is_built = parts[-1] in tree.text("tests/hostile/CMakeLists.txt").split()
         else:
             is_built = path.startswith("bench/") and path.endswith("_bench.cpp")
         if not is_built:
