@@ -65,6 +65,12 @@ MappedFile::~MappedFile() {
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
 }
 
+void read_in(Bytes mapped) {
+  constexpr size_t kPage = 4096;
+  for (size_t at = 0; at < mapped.size(); at += kPage) [[maybe_unused]]
+    const std::byte touched = *static_cast<const volatile std::byte*>(&mapped[at]);
+}
+
 std::string read_file(const fs::path& path, size_t max_bytes) {
   size_t size = 0;
   const int fd = open_for_reading(path, size);

@@ -39,6 +39,9 @@ class MappedFile {
   size_t size_ = 0;
 };
 
+// Reads every page of a mapped piece, so that none has to be waited for later.
+void read_in(Bytes mapped);
+
 // The whole file as a string. Throws Error naming the path, also when it is larger than max_bytes.
 std::string read_file(const fs::path& path, size_t max_bytes = size_t{1} << 30);
 

@@ -40,9 +40,14 @@ void TextInput::add(CLI::App& command, const std::string& name, const std::strin
 
 bool TextInput::would_wait() const { return file.empty() && words.empty() && ::isatty(STDIN_FILENO); }
 
+std::string TextInput::source() const {
+  if (!file.empty()) return file;
+  return words.empty() || (words.size() == 1 && words[0] == "-") ? "standard input" : "";
+}
+
 std::string TextInput::read() const {
   if (!file.empty()) return read_file(file, kMaxInputBytes);
-  if (words.empty() || (words.size() == 1 && words[0] == "-")) return read_standard_input();
+  if (!source().empty()) return read_standard_input();
   return fmt::format("{}", fmt::join(words, " "));
 }
 

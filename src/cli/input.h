@@ -23,7 +23,8 @@ struct TextInput {
   void add(CLI::App& command, const std::string& name, const std::string& description);
   // Whether the text would be read from a terminal without the user having said so.
   bool would_wait() const;
-  std::string read() const;  // bytes as they are
+  std::string source() const;  // for errors: the file's name, "standard input", or empty for words
+  std::string read() const;    // bytes as they are
 };
 
 // A JSON file, its name in every error. Throws Error: not there, larger than 256 MB, no JSON.

@@ -21,6 +21,7 @@ struct Flags {
 };
 
 constexpr std::string_view kPreset = "preset:";
+constexpr int64_t kLongContext = 262144;  // R2's
 
 // A table row: what people read, and the name and value scripts get.
 struct Row {
@@ -46,6 +47,10 @@ class Table {
     add(std::move(label), fmt::format("{}", value), std::move(key), Json(value));
   }
 
+  void add_value(std::string key, Json value) {  // for scripts alone
+    rows_.push_back({{}, {}, std::move(key), std::move(value)});
+  }
+
   void print(bool json) const {
     if (json) {
       Json object = JsonObject{};
@@ -53,7 +58,8 @@ class Table {
       fmt::print("{}\n", to_string(object, 1));
       return;
     }
-    for (const Row& r : rows_) fmt::print("{:<22} {}\n", r.label, r.text);
+    for (const Row& r : rows_)
+      if (!r.text.empty()) fmt::print("{:<22} {}\n", r.label, r.text);
   }
 
  private:
@@ -103,6 +109,31 @@ void add_shape(Table& t, const Config& c) {
   }
 }
 
+// Bytes of each part of a token's rows in all layers, and what the layout adds to align them.
+void add_row_parts(Table& t, const Config& c, KvFormat format) {
+  int64_t latent = 0, index = 0, all = 0;
+  for (const KvRow& row : kv_layout(c, format)) {
+    latent += int64_t{row.latent.width} * kv_bytes(format);
+    index += int64_t{row.index.width} * kv_bytes(format);
+    all += row.bytes;
+  }
+  std::string text = fmt::format("  latent and rope {} bytes a token, {} for {}", latent,
+                                 gigabytes(latent * kLongContext), kLongContext);
+  if (index > 0) text += fmt::format("; indexer keys {}, {}", index, gigabytes(index * kLongContext));
+  text += all == latent + index ? "; no padding" : fmt::format("; padding {}", all - latent - index);
+  t.add("", text, fmt::format("cache_parts_{}", name(format)),
+        JsonObject{{"latent", latent}, {"indexer", index}, {"padding", all - latent - index}});
+}
+
+void add_long_cache(Table& t, const Config& c, KvFormat format, int64_t bytes) {
+  const std::string key = fmt::format("cache_bytes_262144_{}", name(format));
+  if (c.context == kLongContext)  // said already
+    t.add_value(key, bytes * kLongContext);
+  else
+    t.add("", fmt::format("{} for {} tokens", gigabytes(bytes * kLongContext), kLongContext), key,
+          bytes * kLongContext);
+}
+
 void add_cache(Table& t, const Config& c) {
   for (const KvFormat format : {KvFormat::bf16, KvFormat::f32}) {
     Config without_mtp = c;
@@ -111,8 +142,8 @@ void add_cache(Table& t, const Config& c) {
     t.add(fmt::format("cache, {}", name(format)),
           fmt::format("{} bytes a token, {} for {} tokens", bytes, gigabytes(bytes * c.context), c.context),
           fmt::format("cache_bytes_per_token_{}", name(format)), bytes);
-    t.add("", fmt::format("{} for 262144 tokens", gigabytes(bytes * 262144)),
-          fmt::format("cache_bytes_262144_{}", name(format)), bytes * 262144);
+    add_long_cache(t, c, format, bytes);
+    if (c.mla) add_row_parts(t, without_mtp, format);
   }
 }
 

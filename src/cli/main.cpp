@@ -30,8 +30,10 @@ int end_of_parsing(const CLI::App& app, const CLI::ParseError& e) {
   const std::string called = command == &app ? "minke" : "minke " + command->get_name();
   if (e.get_exit_code() == 0) return app.exit(e);
   std::string what = e.what();
-  if (command == &app && app.remaining_size() == 0 && what == "A subcommand is required")
-    what = "which command?";
+  if (command == &app && what == "A subcommand is required") {
+    const std::vector<std::string> rest = app.remaining();
+    what = rest.empty() ? "which command?" : fmt::format("there is no command '{}'", rest.front());
+  }
   if (what == "MODEL is required") what += fmt::format(" ({})", kNoModel);
   fmt::print(stderr, "minke: {}\n`{} --help` shows how it is used.\n", what, called);
   return kExitUsage;

@@ -23,7 +23,7 @@ struct Flags {
 std::vector<Token> prompt_tokens(const Flags& flags, const Loaded& loaded, bool& reasoning) {
   const std::string text = flags.prompt.read();
   if (text.empty())
-    throw Error("the prompt is empty", flags.prompt.file.empty() ? "standard input" : flags.prompt.file,
+    throw Error("the prompt is empty", flags.prompt.source(),
                 "`minke run MODEL \"PROMPT\"` asks, `minke chat MODEL` talks");
   if (flags.raw) {
     std::vector<Token> tokens = loaded.tokenizer.encode(text);

@@ -271,6 +271,10 @@ Model open_model(const fs::path& path, const LoadOptions& options) {
 Model load_model(const fs::path& path, const LoadOptions& options) {
   Model model = open_model(path, options);
   Loader(model, options).run();
+  // Looked up by row, the embedding would grow into memory with the words of the prompt: a first answer that
+  // waits for the disk, and a size nobody could announce. All other weights are read by the first step.
+  if (!options.dry && !model.config.tied && model.weights.embed.data)
+    read_in({model.weights.embed.data, static_cast<size_t>(model.weights.embed.bytes())});
   return model;
 }
 

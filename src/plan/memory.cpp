@@ -8,7 +8,7 @@ namespace {
 
 // Measured with a dozen vocabularies of 32,000 to 202,000 entries (docs/internals.md).
 constexpr int64_t kBytesPerVocabularyEntry = 170;
-constexpr int64_t kProgramBytes = 16 << 20;
+constexpr int64_t kProgramBytes = 10 << 20;
 
 }  // namespace
 
