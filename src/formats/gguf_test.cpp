@@ -168,7 +168,7 @@ TEST(Gguf, OtherFilesAreToldFromGguf) {
     const std::vector<char> exact(file.begin(), file.end());
     expect_says(error_of([&] { use(as_bytes({exact.data(), exact.size()})); }), what);
   };
-  says("", "sample: is not a GGUF file");
+  says("", "sample: is empty, not a GGUF file (download it again)");
   says("GGU", "sample: is not a GGUF file");
   says("version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer (fetch");
   says("<!DOCTYPE html>", "a web page");

@@ -121,7 +121,7 @@ TEST(Safetensors, AFileCutShortNamesTheFirstMissingTensor) {
 }
 
 TEST(Safetensors, OtherFilesAreToldFromSafetensors) {
-  expect_says(error_of([&] { use({}); }), "sample: is not a safetensors file");
+  expect_says(error_of([&] { use({}); }), "sample: is empty, not a safetensors file");
   expect_says(error_of([&] { use(as_bytes("version https://git-lfs.github.com/spec/v1\noid")); }),
               "a Git LFS pointer");
   expect_says(error_of([&] { use(as_bytes("GGUF\3\0\0\0\xff\xff\xff\xff")); }), "a GGUF file");

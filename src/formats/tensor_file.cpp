@@ -135,6 +135,7 @@ Error not_a(std::string_view wanted, Bytes start) {
       {"tjgg", "a file of the kind before GGUF", "convert the model again from its source"},
   };
   const std::string_view text = as_text(start);
+  if (text.empty()) return Error(fmt::format("is empty, not a {} file", wanted), "", "download it again");
   for (const Foreign& foreign : kForeign)
     if (text.starts_with(foreign.start))
       return Error(fmt::format("is not a {} file but {}", wanted, foreign.what), "",
