@@ -11,7 +11,6 @@
 namespace minke {
 namespace {
 
-constexpr size_t kMaxTokens = size_t{1} << 24, kMaxTokenBytes = size_t{1} << 20, kMaxBytes = size_t{1} << 31;
 constexpr size_t kMaxAddedBytes =
     1024;  // of one added token: each place of a text is compared with that much
 
