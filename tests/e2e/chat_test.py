@@ -65,6 +65,12 @@ class Terminal:
     def type(self, text):
         os.write(self.master, text.encode())
 
+    def keys(self, *keys):
+        """Types as a person does: the line editor is there for each key."""
+        for key in keys:
+            self.type(key)
+            time.sleep(0.2)
+
     def ask(self, line):
         """Types a line; returns what was answered, up to the line of rates."""
         self.type(line + "\r")
@@ -132,7 +138,7 @@ class OnATerminal(Case):
         time.sleep(1.5)
         t.type("\x03")
         t.until(r"\[\d+ tokens[^\]]*\]\s*> ")
-        t.type("half a line\x03")
+        t.keys("half a line", "\x03")
         t.until(r"\n> ")
         self.assertIsNone(t.child.poll())
         t.type("/save " + str(self.home / "s.json") + "\r")
@@ -145,8 +151,12 @@ class OnATerminal(Case):
     def test_editing_and_history(self):
         saved = self.home / "s.json"
         t = self.chat("-n", 2)
-        t.ask("Grüßx\x7f dich\x1b[D\x1b[D\x1b[D\x1b[D\x7f,\x05!")  # x away, blank to comma, ! at the end
-        t.ask("one \\\rtwo")
+        left = "\x1b[D"
+        t.keys("Grüßx", "\x7f", " dich", left, left, left, left, "\x7f", ",", "\x05", "!")  # x away, blank to comma
+        t.ask("")
+        t.type("one \\\r")
+        t.until(r"\n\. ")
+        t.ask("two")
         t.type(f"/save {saved}\r")
         t.until(r"\n> ")
         said = [m["content"] for m in json.loads(saved.read_text())["messages"] if m["role"] == "user"]
@@ -155,7 +165,8 @@ class OnATerminal(Case):
         t.child.wait(10)
 
         t = self.chat("-n", 2)  # the lines of the last time: /exit, /save, two, one \, Grüß,dich!
-        t.ask("\x1b[A" * 5)
+        t.keys(*["\x1b[A"] * 5)
+        t.ask("")
         t.type(f"/save {saved}\r")
         t.until(r"\n> ")
         self.assertEqual(json.loads(saved.read_text())["messages"][0]["content"], "Grüß,dich!")

@@ -192,11 +192,11 @@ class SmolLM(Case):
 
     def test_tools_render_as_the_template_says(self):
         golden = json.loads((GOLDEN / "chat" / "qwen2.5_coder" / "cases.json").read_text())
-        cases = [c for c in golden["cases"] if c["tools"] and "rendered" in c and not c.get("apply_chat_template")]
+        # Users' arguments may be JSON as text; the golden renderings took such text as it is.
+        cases = [c for c in golden["cases"]
+                 if c["tools"] and "rendered" in c and not any(m.get("tool_calls") for m in c["messages"])]
         self.assertTrue(cases)
         template = GOLDEN / "chat" / "qwen2.5_coder" / "template.jinja"
-        if not template.exists():
-            template = next((GOLDEN / "chat" / "qwen2.5_coder").glob("*.jinja"))
         for case in cases[:4]:
             messages, tools = self.folder / "messages.json", self.folder / "tools.json"
             messages.write_text(json.dumps(case["messages"]))
@@ -257,7 +257,7 @@ class SmolLM(Case):
         for command in (["run", cut, "hello"], ["inspect", cut], ["chat", cut], ["bench", cut]):
             err = self.fails(*command, says=["cut.gguf", "tensor"])
             self.assertRegex(err, r"\d{6,}")
-        cut.write_bytes(SMOLLM.open("rb").read(1000))
+        cut.write_bytes(cut.read_bytes()[:1000])
         self.fails("run", cut, "hello", says="cut.gguf")
         cut.write_bytes(b"<html>not found</html>")
         self.fails("run", cut, "hello", says="cut.gguf")
