@@ -28,9 +28,7 @@ double best_of(int runs, F&& f) {
   return best;
 }
 
-Tokenizer load(const fs::path& path) {
-  return Tokenizer::from_file(path);
-}
+Tokenizer load(const fs::path& path) { return Tokenizer::from_file(path); }
 
 void measure(const fs::path& path, const std::string& text) {
   const double load_time = best_of(5, [&] { load(path); });
@@ -40,9 +38,10 @@ void measure(const fs::path& path, const std::string& text) {
   std::string back;
   const double decode_time = best_of(7, [&] { back = tokenizer.decode(tokens); });
   const double megabytes = static_cast<double>(text.size()) / 1e6, count = static_cast<double>(tokens.size());
-  std::printf("%-14s load %5.1f ms   encode %5.1f MB/s %5.2f Mtokens/s (%5.1f ms)   decode %5.1f Mtokens/s   %s\n",
-              tokenizer.pre_name().c_str(), load_time * 1e3, megabytes / encode_time, count / encode_time / 1e6,
-              encode_time * 1e3, count / decode_time / 1e6, path.c_str());
+  std::printf(
+      "%-14s load %5.1f ms   encode %5.1f MB/s %5.2f Mtokens/s (%5.1f ms)   decode %5.1f Mtokens/s   %s\n",
+      tokenizer.pre_name().c_str(), load_time * 1e3, megabytes / encode_time, count / encode_time / 1e6,
+      encode_time * 1e3, count / decode_time / 1e6, path.c_str());
 }
 
 }  // namespace

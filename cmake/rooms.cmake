@@ -38,4 +38,5 @@ function(minke_isa name)
   target_compile_options(minke_isa_${name} PRIVATE -O3 -Wno-uninitialized ${ARGN})  # GCC 12's own headers
   target_link_libraries(minke_kernels PUBLIC $<TARGET_OBJECTS:minke_isa_${name}>)
   set(MINKE_ISA_LIST "${MINKE_ISA_LIST} X(${name})" PARENT_SCOPE)
+  set_property(GLOBAL APPEND PROPERTY MINKE_ISAS ${name})
 endfunction()
