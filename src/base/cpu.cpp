@@ -1,13 +1,14 @@
 #include "base/cpu.h"
 
 #include <algorithm>
-#include <climits>
 #include <cmath>
 #include <fstream>
 #include <sched.h>
 #include <set>
 #include <string>
 #include <utility>
+
+#include <climits>
 
 #if defined(__aarch64__)
 #include <asm/hwcap.h>

@@ -27,9 +27,9 @@ std::string chat_template_of(const Model& model, const Tokenizer& tokenizer);
 // Splits an answer at the end of its reasoning. opened: the prompt ended inside of reasoning.
 void split_reasoning(const std::string& text, bool opened, std::string& reasoning, std::string& content);
 
-// Submits a request and waits for its end. show(text) gets the text as it comes, on the caller's thread; stop()
-// is asked between tokens, and true cancels. The request's own `output`, where set, is called as ever; what it
-// wrote may be read when this returns.
+// Submits a request and waits for its end. show(text) gets the text as it comes, on the caller's thread;
+// stop() is asked between tokens, and true cancels. The request's own `output`, where set, is called as ever;
+// what it wrote may be read when this returns.
 Finish complete(Engine& engine, Request request, const std::function<void(std::string_view)>& show,
                 const std::function<bool()>& stop);
 

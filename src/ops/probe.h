@@ -8,8 +8,8 @@ namespace minke {
 
 // What the machine can do at most, all threads together, per second.
 struct Limit {
-  double read_bytes = 0;        // from memory, the best of 1 to 16 streams a thread with and without prefetch
-  double int8_multiplies = 0;   // multiply-adds of bytes, in registers
+  double read_bytes = 0;       // from memory, the best of 1 to 16 streams a thread with and without prefetch
+  double int8_multiplies = 0;  // multiply-adds of bytes, in registers
   double f32_multiplies = 0;
 };
 

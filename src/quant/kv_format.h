@@ -1,5 +1,6 @@
 #pragma once
-// How the numbers of a cache row lie in memory: what the kernels that read the cache and the room that keeps it agree on.
+// How the numbers of a cache row lie in memory: what the kernels that read the cache and the room that keeps
+// it agree on.
 
 #include <cstdint>
 

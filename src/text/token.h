@@ -9,8 +9,8 @@ namespace minke {
 
 using Token = int32_t;
 
-// A run of prompt text. `given` is what came from messages, tools or other data; the rest are the template's own literals,
-// bos and eos. Only the template may speak in added tokens: what a user types stays text.
+// A run of prompt text. `given` is what came from messages, tools or other data; the rest are the template's
+// own literals, bos and eos. Only the template may speak in added tokens: what a user types stays text.
 struct Piece {
   bool given = false;
   std::string text;

@@ -27,9 +27,9 @@ struct FimTokens {
 // Immutable after construction; any thread may use it.
 class Tokenizer {
  public:
-  // A tokenizer.json, or its gzip, with what lies beside it, if anything: tokenizer_config.json, and chat templates in
-  // files of their own (chat_template.jinja, chat_template.json, additional_chat_templates/NAME.jinja), which
-  // go before the config's. Throws Error naming file and field.
+  // A tokenizer.json, or its gzip, with what lies beside it, if anything: tokenizer_config.json, and chat
+  // templates in files of their own (chat_template.jinja, chat_template.json,
+  // additional_chat_templates/NAME.jinja), which go before the config's. Throws Error naming file and field.
   static Tokenizer from_file(const fs::path& tokenizer_json);
   // The texts of the two files; `name` is what errors call them.
   static Tokenizer from_json(std::string_view tokenizer_json, std::string_view name,

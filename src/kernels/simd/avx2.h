@@ -109,8 +109,8 @@ inline Vi dot16(Vi acc, Vi x, Vi y) {
           _mm256_add_epi32(acc.b, _mm256_madd_epi16(x.b, y.b))};
 }
 
-// Pairs of 16-bit sums: a product of bytes costs one multiplication and one addition, and only one multiplication more
-// brings a sub-block to 32 bits, with its scale.
+// Pairs of 16-bit sums: a product of bytes costs one multiplication and one addition, and only one
+// multiplication more brings a sub-block to 32 bits, with its scale.
 struct Part {
   __m256i a, b;
 };
@@ -120,9 +120,12 @@ constexpr int part_dots(int largest) {
 }
 inline Part zero_part() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 inline Part dot_part(Part p, Vi u, Vi s) {
-  return {_mm256_add_epi16(p.a, _mm256_maddubs_epi16(u.a, s.a)), _mm256_add_epi16(p.b, _mm256_maddubs_epi16(u.b, s.b))};
+  return {_mm256_add_epi16(p.a, _mm256_maddubs_epi16(u.a, s.a)),
+          _mm256_add_epi16(p.b, _mm256_maddubs_epi16(u.b, s.b))};
 }
-inline Vi scaled(Part p, Vi scale) { return {_mm256_madd_epi16(p.a, scale.a), _mm256_madd_epi16(p.b, scale.b)}; }
+inline Vi scaled(Part p, Vi scale) {
+  return {_mm256_madd_epi16(p.a, scale.a), _mm256_madd_epi16(p.b, scale.b)};
+}
 inline Vi add_part(Vi acc, Part p) {
   const __m256i one = _mm256_set1_epi16(1);
   return add(acc, scaled(p, {one, one}));

@@ -125,7 +125,8 @@ inline Vi add_part(Vi acc, Part p) {
   return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(p.v, _mm512_set1_epi16(1)))};
 }
 inline Vi scale_word(Vi scale) {
-  return {_mm512_or_si512(_mm512_and_si512(scale.v, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(scale.v, 16))};
+  return {
+      _mm512_or_si512(_mm512_and_si512(scale.v, _mm512_set1_epi32(0xffff)), _mm512_slli_epi32(scale.v, 16))};
 }
 inline Vi add_scaled(Vi acc, Part p, Vi scale) {
   return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(p.v, scale.v))};
