@@ -1,6 +1,7 @@
 #include "ops/indexer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 
@@ -8,8 +9,10 @@ namespace minke {
 
 void largest_positions(const float* scores, int n, int most, int32_t* scratch, int32_t* positions) {
   for (int i = 0; i < n; ++i) scratch[i] = i;
-  const auto before = [&](int32_t a, int32_t b) {
-    return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+  const auto before = [&](int32_t a, int32_t b) {  // a total order whatever the numbers: NaN comes last
+    const float x = scores[a], y = scores[b];
+    if (x > y || y > x) return x > y;
+    return std::isnan(x) != std::isnan(y) ? std::isnan(y) : a < b;
   };
   std::nth_element(scratch, scratch + most, scratch + n, before);
   std::copy_n(scratch, most, positions);

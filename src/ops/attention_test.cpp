@@ -1,0 +1,175 @@
+#include "ops/attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include <gtest/gtest.h>
+#include <rapidcheck.h>
+
+#include "ops/test_ops.h"
+
+namespace minke {
+namespace {
+
+// Softmax over the positions `seen`, in doubles.
+std::vector<double> reference(const TestCache& cache, const AttentionShape& s, const KvView& view,
+                              const float* q, int head, const std::vector<int>& seen) {
+  const int kv_head = head / (s.heads / s.kv_heads);
+  std::vector<double> score;
+  for (const int t : seen) {
+    double dot = 0;
+    for (int i = 0; i < s.query_width; ++i)
+      dot += double{q[i]} * cache.at(s.keys, view, t, kv_head * s.query_width + i);
+    score.push_back(dot);
+  }
+  const double peak = *std::max_element(score.begin(), score.end());
+  std::vector<double> out(static_cast<size_t>(s.value_width));
+  double mass = 0;
+  for (size_t k = 0; k < seen.size(); ++k) {
+    const double p = std::exp(score[k] - peak);
+    mass += p;
+    for (int i = 0; i < s.value_width; ++i)
+      out[static_cast<size_t>(i)] += p * cache.at(s.values, view, seen[k], kv_head * s.value_width + i);
+  }
+  for (double& o : out) o /= mass;
+  return out;
+}
+
+void expect_near(const float* given, const std::vector<double>& wanted) {
+  for (size_t i = 0; i < wanted.size(); ++i) RC_ASSERT(std::abs(given[i] - wanted[i]) < 2e-5);
+}
+
+struct Drawn {
+  AttentionShape shape;
+  KvRow row;
+  std::vector<KvView> views;
+  std::vector<Run> runs;
+  int rows = 0, pages = 0;
+};
+
+// Sequences of random lengths, the pages of all of them shuffled.
+Drawn draw(Random& random, int longest) {
+  Drawn d;
+  const bool latent = random.below(2);
+  const KvFormat format = random.below(2) ? KvFormat::f32 : KvFormat::bf16;
+  AttentionShape& s = d.shape;
+  if (latent) {  // absorbed: values are the first numbers of the key
+    s = {static_cast<int>(1 + random.below(20)), 1, 24, 16, {}, {}};
+    d.row.latent = {format, 24, 0};
+    d.row = lay_out(d.row);
+    s.keys = s.values = d.row.latent;
+    s.values.width = 16;
+  } else {
+    const int kv_heads = 1 + static_cast<int>(random.below(3)),
+              width = 2 * static_cast<int>(1 + random.below(20));
+    s = {kv_heads * static_cast<int>(1 + random.below(5)), kv_heads, width, width, {}, {}};
+    d.row.key = d.row.value = {format, kv_heads * width, 0};
+    d.row = lay_out(d.row);
+    s.keys = d.row.key;
+    s.values = d.row.value;
+    if (random.below(2)) s.chunk = 1 + static_cast<int>(random.below(100));
+  }
+  std::vector<int32_t> pages;
+  const int n = 1 + static_cast<int>(random.below(4));
+  d.views.resize(static_cast<size_t>(n));
+  for (int i = 0; i < n; ++i) {
+    const int position = static_cast<int>(random.below(static_cast<uint64_t>(longest)));
+    const int count = 1 + static_cast<int>(random.below(random.below(2) ? 1 : 40));
+    for (int p = 0; p * kPageTokens < position + count; ++p)
+      d.views[static_cast<size_t>(i)].pages.push_back(d.pages++);
+    d.runs.push_back({d.rows, count, position, &d.views[static_cast<size_t>(i)]});
+    d.rows += count;
+  }
+  std::vector<int32_t> order(static_cast<size_t>(d.pages));
+  std::iota(order.begin(), order.end(), 0);
+  for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random.below(i)]);
+  for (KvView& v : d.views)
+    for (int32_t& p : v.pages) p = order[static_cast<size_t>(p)];
+  return d;
+}
+
+TEST(Attention, AsTheFormulaSaysAndAloneAsInABatch) {
+  EXPECT_TRUE(rc::check([] {
+    Random random(*rc::gen::arbitrary<uint64_t>());
+    const Drawn d = draw(random, random.below(4) ? 300 : 5000);  // beyond a span of 2048, too
+    const AttentionShape& s = d.shape;
+    const TestCache cache(random, d.row, d.pages);
+    const std::vector<float> q = random_floats(random, int64_t{d.rows} * s.heads * s.query_width, 0.5f);
+    const int width = s.heads * s.value_width;
+    std::vector<float> out(static_cast<size_t>(d.rows * width), NAN), again(out);
+    TestContext one(1), three(3);
+    attention(three.ctx, three.work, cache.pool, 0, s, d.runs, q.data(), out.data());
+
+    for (const minke::Run& run : d.runs) {
+      for (int i = 0; i < run.count; ++i) {
+        const int position = run.position + i, row = run.row + i;
+        if (i > 0 && random.below(8) > 0) continue;
+        std::vector<int> seen;
+        for (int t = s.chunk ? position / s.chunk * s.chunk : 0; t <= position; ++t) seen.push_back(t);
+        const int head = static_cast<int>(random.below(static_cast<uint64_t>(s.heads)));
+        expect_near(
+            out.data() + row * width + head * s.value_width,
+            reference(cache, s, *run.kv, q.data() + (row * s.heads + head) * s.query_width, head, seen));
+      }
+    }
+    // Token by token and alone, on one thread: the same bits.
+    for (const minke::Run& run : d.runs) {
+      for (int i = 0; i < run.count; ++i) {
+        const minke::Run single{run.row + i, 1, run.position + i, run.kv};
+        attention(one.ctx, one.work, cache.pool, 0, s, {&single, 1}, q.data(), again.data());
+      }
+    }
+    RC_ASSERT(std::memcmp(out.data(), again.data(), out.size() * 4) == 0);
+  }));
+}
+
+TEST(SparseAttention, SeesTheChosenPositionsOnly) {
+  EXPECT_TRUE(rc::check([] {
+    Random random(*rc::gen::arbitrary<uint64_t>());
+    Drawn d = draw(random, 700);
+    while (d.shape.kv_heads != 1 || d.row.latent.width == 0) d = draw(random, 700);
+    for (size_t i = 0; i < d.runs.size(); ++i) d.runs[i].kv = &d.views[i];
+    const AttentionShape& s = d.shape;
+    const TestCache cache(random, d.row, d.pages);
+    const std::vector<float> q = random_floats(random, int64_t{d.rows} * s.heads * s.query_width, 0.5f);
+    const int most = 1 + static_cast<int>(random.below(300));
+    std::vector<int32_t> chosen(static_cast<size_t>(d.rows * most)), counts(static_cast<size_t>(d.rows));
+    for (const minke::Run& run : d.runs) {
+      for (int i = 0; i < run.count; ++i) {
+        const int visible = run.position + i + 1, row = run.row + i;
+        counts[static_cast<size_t>(row)] = visible > most ? most : -1;
+        std::vector<int32_t> all(static_cast<size_t>(visible));
+        std::iota(all.begin(), all.end(), 0);
+        for (size_t k = all.size(); k > 1; --k) std::swap(all[k - 1], all[random.below(k)]);
+        if (visible > most) {
+          std::sort(all.begin(), all.begin() + most);
+          std::copy_n(all.begin(), most, chosen.begin() + row * most);
+        }
+      }
+    }
+    const int width = s.heads * s.value_width;
+    std::vector<float> out(static_cast<size_t>(d.rows * width), NAN), dense(out);
+    TestContext two(2);
+    sparse_attention(two.ctx, two.work, cache.pool, 0, s, d.runs, {chosen.data(), counts.data(), most},
+                     q.data(), out.data());
+    attention(two.ctx, two.work, cache.pool, 0, s, d.runs, q.data(), dense.data());
+    for (const minke::Run& run : d.runs) {
+      for (int i = 0; i < run.count; ++i) {
+        const int row = run.row + i, head = static_cast<int>(random.below(static_cast<uint64_t>(s.heads)));
+        const float* given = out.data() + row * width;
+        if (counts[static_cast<size_t>(row)] < 0) {  // all are seen: dense to the bit
+          RC_ASSERT(std::memcmp(given, dense.data() + row * width, static_cast<size_t>(width) * 4) == 0);
+          continue;
+        }
+        const std::vector<int> seen(chosen.begin() + row * most, chosen.begin() + (row + 1) * most);
+        expect_near(
+            given + head * s.value_width,
+            reference(cache, s, *run.kv, q.data() + (row * s.heads + head) * s.query_width, head, seen));
+      }
+    }
+  }));
+}
+
+}  // namespace
+}  // namespace minke
