@@ -58,6 +58,7 @@ test-tsan:  ## the tests under ThreadSanitizer
 
 test-arm:  ## the kernels built for AArch64, tested under qemu
 	@tools/install_packages build arm
+	@tools/fetch_arm_libraries build/arm/libraries
 	@tools/build arm
 	@$(CTEST) --test-dir build/arm
 

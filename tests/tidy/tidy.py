@@ -132,7 +132,7 @@ def check_rooms(tree):
 
 
 def check_rooms_of_build(tree):
-    for match in re.finditer(r"^minke_room\((\w+)([^)]*)\)", tree.text("CMakeLists.txt"), re.MULTILINE):
+    for match in re.finditer(r"^\s*minke_room\((\w+)([^)]*)\)", tree.text("CMakeLists.txt"), re.MULTILINE):
         room, rest = match.groups()
         uses = re.search(r"\bUSES((?:\s+[a-z]\w*)+)", rest)
         for used in uses.group(1).split() if uses else []:
@@ -200,7 +200,7 @@ def check_orphan_code(tree):
     for path in tree.matching(".h"):
         if path.removeprefix("src/") not in included and path not in included:
             tree.report(path, "nothing includes this header")
-    built = set(re.findall(r"^minke_room\((\w+)", tree.text("CMakeLists.txt"), re.MULTILINE))
+    built = set(re.findall(r"^\s*minke_room\((\w+)", tree.text("CMakeLists.txt"), re.MULTILINE))
     for path in tree.matching(".cpp"):
         parts = path.split("/")
         if parts[0] == "src":
