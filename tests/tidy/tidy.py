@@ -208,8 +208,9 @@ def check_orphan_code(tree):
             is_built = is_built and (not path.endswith(".isa.cpp") or parts[1:-1] == ["kernels"])
         elif path.startswith("tests/fuzz/"):
             is_built = path.endswith("_fuzz.cpp") or path == "tests/fuzz/replay.cpp"
-        elif path.startswith("tests/hostile/"):
-            is_built = parts[-1] in tree.text("tests/hostile/CMakeLists.txt").split()
+        elif parts[0] == "tests":
+            listed = tree.text("/".join(parts[:-1]) + "/CMakeLists.txt")
+            is_built = parts[-1] in re.split(r"[\s()]+", listed)
         else:
             is_built = path.startswith("bench/") and path.endswith("_bench.cpp")
         if not is_built:

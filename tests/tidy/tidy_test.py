@@ -79,6 +79,8 @@ class Rules(unittest.TestCase):
         self.refused({"src/net/x.cpp": ""}, "src/net/x.cpp: no target builds this file")
         self.refused({"src/kv/x.isa.cpp": ""}, "no target builds this file")
         self.refused({"bench/x.cpp": ""}, "no target builds this file")
+        listed = {"tests/real/CMakeLists.txt": "add_executable(real_test x.cpp)\n", "tests/real/x.cpp": "// tests/real\n"}
+        self.refused({**listed, "tests/real/y.cpp": ""}, "tests/real/y.cpp: no target builds this file")
 
     def test_orphan_data(self):
         self.refused({"tests/golden/chat/x.json": ""}, "tests/golden/chat: no test reads this folder")
