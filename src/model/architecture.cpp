@@ -27,42 +27,55 @@ std::string known_names(std::string_view Architecture::* member) {
   return names;
 }
 
-void check(bool ok, const char* what, const std::string& detail) {
-  if (!ok) throw Error(fmt::format("{}: {}", what, detail), "model configuration");
-}
+// Where a field of this config stands, by its names in both containers.
+struct Fields {
+  Container container;
+  const std::string& where;
 
-void validate_experts(const MoeConfig& m) {
+  void check(bool ok, const char* hf, const char* gguf, const std::string& what) const {
+    if (ok) return;
+    if (container == Container::gguf) throw Error(what, fmt::format("{}: key '{}'", where, gguf));
+    throw Error(what, fmt::format("{}: field '{}'", where, hf));
+  }
+};
+
+void validate_experts(const Fields& fields, const MoeConfig& m) {
   const RouterConfig& r = m.router;
-  check(r.active >= 1 && r.active <= r.experts, "experts",
-        fmt::format("{} active of {}", r.active, r.experts));
-  check(r.experts % r.groups == 0, "expert groups",
-        fmt::format("{} experts in {} groups", r.experts, r.groups));
-  check(r.group_score == GroupScore::none || r.active <= r.experts / r.groups * r.kept_groups,
-        "expert groups",
-        fmt::format("{} active, but {} of {} groups hold only {}", r.active, r.kept_groups, r.groups,
-                    r.experts / r.groups * r.kept_groups));
+  fields.check(r.active >= 1 && r.active <= r.experts, "num_experts_per_tok", "expert_used_count",
+               fmt::format("{} active of {} experts", r.active, r.experts));
+  fields.check(r.experts % r.groups == 0, "n_group", "expert_group_count",
+               fmt::format("{} experts in {} groups", r.experts, r.groups));
+  const int reachable = r.experts / r.groups * r.kept_groups;
+  fields.check(r.group_score == GroupScore::none || r.active <= reachable, "topk_group",
+               "expert_group_used_count",
+               fmt::format("{} active, but {} of {} groups hold only {}", r.active, r.kept_groups, r.groups,
+                           reachable));
 }
 
 }  // namespace
 
 std::span<const Architecture> architectures() { return kArchitectures; }
 
-void validate(const Config& c) {
+void validate(const Config& c, Container container, const std::string& where) {
+  const Fields fields{container, where};
   if (c.mla) {
-    check(c.mla->rope % 2 == 0, "rope head size", fmt::format("{} is odd", c.mla->rope));
+    fields.check(c.mla->rope % 2 == 0, "qk_rope_head_dim", "rope.dimension_count",
+                 fmt::format("{} is odd, and numbers turn in pairs", c.mla->rope));
   } else {
-    check(c.head_dim % 2 == 0, "head size", fmt::format("{} is odd", c.head_dim));
-    check(c.kv_heads >= 1 && c.heads % c.kv_heads == 0, "heads",
-          fmt::format("{} heads cannot share {} key-value heads evenly", c.heads, c.kv_heads));
-    check(int64_t{c.heads} * c.head_dim <= kMaxWidth * 16, "heads",
-          fmt::format("{} of {}", c.heads, c.head_dim));
+    fields.check(c.head_dim >= 2 && c.head_dim % 2 == 0, "head_dim", "attention.key_length",
+                 fmt::format("a head size of {}: it must be even, as numbers turn in pairs", c.head_dim));
+    fields.check(c.kv_heads >= 1 && c.heads % c.kv_heads == 0, "num_key_value_heads",
+                 "attention.head_count_kv",
+                 fmt::format("{} heads cannot share {} key-value heads evenly", c.heads, c.kv_heads));
+    fields.check(int64_t{c.heads} * c.head_dim <= int64_t{kMaxWidth} * 16, "head_dim", "attention.key_length",
+                 fmt::format("{} heads of {} are too wide", c.heads, c.head_dim));
   }
-  if (c.moe) validate_experts(*c.moe);
+  if (c.moe) validate_experts(fields, *c.moe);
 }
 
 Config config_from_json(const Json& json, const std::string& where, const HasTensor& has,
                         const std::set<std::string>& allowed) {
-  JsonFields fields(json, where);
+  JsonFields fields(json, where, allowed);
   const auto model_type = fields.string("model_type");
   std::string hf_class;
   if (const Json* list = fields.value("architectures"); list && list->is_array() && !list->as_array().empty())
@@ -75,8 +88,8 @@ Config config_from_json(const Json& json, const std::string& where, const HasTen
   if (row) {
     Config config = row->from_hf(fields, has);
     config.arch = row->name;
-    fields.finish(allowed);
-    validate(config);
+    fields.finish();
+    validate(config, Container::hugging_face, where);
     return config;
   }
   throw Error(
@@ -96,11 +109,7 @@ Config config_from_gguf(const Gguf& gguf, const std::set<std::string>& allowed) 
     if (config.arch == "deepseek_v2" && config.moe->router.score == RouterScore::sigmoid)
       config.arch = "deepseek_v3";
     fields.finish(allowed);
-    try {
-      validate(config);
-    } catch (const Error& e) {
-      throw e.within(file);
-    }
+    validate(config, Container::gguf, file);
     return config;
   }
   throw Error(fmt::format("unknown architecture '{}'", *arch), file,

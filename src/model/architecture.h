@@ -48,6 +48,7 @@ constexpr int kMaxLayers = 4096, kMaxWidth = 1 << 20, kMaxHeads = 4096, kMaxHead
 constexpr int kMaxVocab = 1 << 24, kMaxContext = 1 << 28;
 
 void read_common(JsonFields& fields, Config& config);
+void check_quantisation(JsonFields& fields);  // quantization_config: absent, or FP8 in blocks as it is built
 void read_common(GgufFields& fields, Config& config);
 // rope_theta with rope_scaling, or rope_parameters, into config.rope; dims and half are the caller's.
 void read_rope(JsonFields& fields, Config& config);

@@ -37,8 +37,9 @@ struct Config {
   std::string arch;  // name of the architecture's registry row: "deepseek_v3"
   std::string name;  // the model's own, or empty
   int vocab = 0, dim = 0, layers = 0;
-  int mtp_layers = 0;  // extra layers behind the others, for multi-token prediction
-  int context = 0;     // positions it was made for
+  int mtp_layers = 0;     // extra layers behind the others, for multi-token prediction
+  int mtp_announced = 0;  // how many the config speaks of; many files are published without them
+  int context = 0;        // positions it was made for
   float norm_eps = 1e-6f;
   int heads = 0;
   int kv_heads = 0, head_dim = 0;  // GQA; 0 with MLA
@@ -70,7 +71,10 @@ struct Config {
   int lookback(int layer) const { return chunk > 0 && rotates(layer) ? chunk : 0; }
 };
 
-// Throws Error naming the number that no model can have, or that contradicts another.
-void validate(const Config& config);
+// What a config was read from: each names its fields in its own way.
+enum class Container : uint8_t { gguf, hugging_face };
+
+// Throws Error naming the field of `where` whose number no model can have, or contradicts another.
+void validate(const Config& config, Container container, const std::string& where);
 
 }  // namespace minke

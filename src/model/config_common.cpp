@@ -24,10 +24,12 @@ void read_token_ids(JsonFields& fields, Config& config) {
   }
 }
 
+}  // namespace
+
 void check_quantisation(JsonFields& fields) {
   const Json* json = fields.value("quantization_config");
   if (!json) return;
-  JsonFields q(*json, fields.where() + ": quantization_config");
+  JsonFields q = fields.inside("quantization_config", *json);
   const auto method = q.string("quant_method");
   if (method != "fp8")
     q.wrong("quant_method", fmt::format("'{}' is not supported, only 'fp8' is", method.value_or("(none)")));
@@ -35,8 +37,10 @@ void check_quantisation(JsonFields& fields) {
   q.only("weight_block_size", Json(JsonArray{Json(128), Json(128)}));
   q.only("activation_scheme", Json("dynamic"));
   q.ignore({"scale_fmt", "modules_to_not_convert", "ignored_layers"});
-  q.finish({});
+  q.finish();
 }
+
+namespace {
 
 RopeScaling scaling_by_name(std::string_view name, bool& known) {
   known = true;
@@ -116,7 +120,7 @@ void read_rope(JsonFields& outer, Config& config) {
   const Json* json = both ? both : scaling;
   if (!json) return;
 
-  JsonFields fields(*json, outer.where() + (both ? ": rope_parameters" : ": rope_scaling"));
+  JsonFields fields = outer.inside(both ? "rope_parameters" : "rope_scaling", *json);
   if (const auto theta = fields.number("rope_theta", 1, 1e12)) rope.theta = *theta;
   const auto type = fields.string("rope_type"), old_type = fields.string("type");
   bool known = false;
@@ -137,7 +141,7 @@ void read_rope(JsonFields& outer, Config& config) {
   rope.high_freq = fields.number("high_freq_factor", 1e-6, 1e6).value_or(4);
   rope.attention_factor = fields.number("attention_factor", 0, 100);
   fields.ignore({"factor"});
-  fields.finish({});
+  fields.finish();
 }
 
 void read_rope(GgufFields& fields, Config& config) {
@@ -197,8 +201,13 @@ void read_gqa(JsonFields& fields, Config& config) {
 
 void read_gqa(GgufFields& fields, Config& config) {
   config.kv_heads = fields.integer("attention.head_count_kv", 1, kMaxHeads).value_or(config.heads);
-  config.head_dim =
-      fields.integer("attention.key_length", 2, kMaxHeadWidth).value_or(config.dim / config.heads);
+  const auto key = fields.integer("attention.key_length", 2, kMaxHeadWidth);
+  if (!key && config.dim % config.heads != 0)
+    fields.wrong("attention.head_count",
+                 fmt::format("{} heads do not divide embedding_length {}, and there is "
+                             "no attention.key_length",
+                             config.heads, config.dim));
+  config.head_dim = key.value_or(config.dim / config.heads);
   fields.only("attention.value_length", config.head_dim);
   fields.only("rope.dimension_count", config.head_dim);
   config.rope.dims = config.head_dim;

@@ -57,6 +57,20 @@ void read_experts(JsonFields& fields, Config& c) {
   fields.only("moe_layer_freq", Json(1));
 }
 
+// block_count counts the MTP layers where the file was made with them, whether it still holds them or not.
+void read_mtp_layers(GgufFields& fields, Config& c) {
+  c.mtp_announced = fields.integer("nextn_predict_layers", 0, std::min(64, c.layers - 1)).value_or(0);
+  const auto has = [&](int layer, const char* name) {
+    return fields.has_tensor(fmt::format("blk.{}.{}", layer, name));
+  };
+  const int first = c.layers - c.mtp_announced;
+  if (has(first, "attn_norm.weight") && !has(first, "nextn.eh_proj.weight"))
+    return;  // all are the model's own
+  c.layers = first;
+  c.mtp_layers = mtp_layers_present(c.mtp_announced, first,
+                                    [&](int layer) { return has(layer, "nextn.eh_proj.weight"); });
+}
+
 }  // namespace
 
 Config deepseek_from_hf(JsonFields& fields, const HasTensor& has) {
@@ -83,8 +97,8 @@ Config deepseek_from_hf(JsonFields& fields, const HasTensor& has) {
       fields.wrong("index_head_dim",
                    fmt::format("{} is less than qk_rope_head_dim {}", c.indexer->width, mla.rope));
   }
-  const int announced = fields.integer("num_nextn_predict_layers", 0, 64).value_or(0);
-  c.mtp_layers = mtp_layers_present(announced, c.layers, [&](int layer) {
+  c.mtp_announced = fields.integer("num_nextn_predict_layers", 0, 64).value_or(0);
+  c.mtp_layers = mtp_layers_present(c.mtp_announced, c.layers, [&](int layer) {
     return has(fmt::format("model.layers.{}.eh_proj.weight", layer));
   });
   fields.only("attention_bias", Json(false));
@@ -97,13 +111,7 @@ Config deepseek_from_hf(JsonFields& fields, const HasTensor& has) {
 Config deepseek_from_gguf(GgufFields& fields) {
   Config c;
   read_common(fields, c);
-  const int mtp = fields.integer("nextn_predict_layers", 0, 64).value_or(0);
-  if (mtp > 0 && c.layers > mtp) {
-    c.layers -= mtp;
-    c.mtp_layers = mtp_layers_present(mtp, c.layers, [&](int layer) {
-      return fields.has_tensor(fmt::format("blk.{}.nextn.eh_proj.weight", layer));
-    });
-  }
+  read_mtp_layers(fields, c);
   if (!fields.has_tensor("blk.0.attn_norm.weight"))
     throw Error("tensor 'blk.0.attn_norm.weight' is missing", fields.gguf().path().string(),
                 "a file that holds only the multi-token-prediction layers cannot run by itself");
@@ -119,7 +127,8 @@ Config deepseek_from_gguf(GgufFields& fields) {
   const int value = fields.need("attention.value_length", 1, 2 * kMaxHeadWidth);
   mla.nope = key_mla.value_or(key) - mla.rope;
   if (mla.nope < 1)
-    fields.wrong("attention.key_length", fmt::format("{} leaves nothing beside {} of rope", key, mla.rope));
+    fields.wrong(key_mla ? "attention.key_length_mla" : "attention.key_length",
+                 fmt::format("{} leaves nothing beside {} of rope", key_mla.value_or(key), mla.rope));
   mla.v = value_mla.value_or(value);
   c.mla = mla;
   c.rope.dims = mla.rope;

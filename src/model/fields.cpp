@@ -19,9 +19,14 @@ std::string bounds(T value, T least, T most) {
 
 // ---- config.json
 
-JsonFields::JsonFields(const Json& object, std::string where) : object_(object), where_(std::move(where)) {
+JsonFields::JsonFields(const Json& object, std::string where, const std::set<std::string>& allowed)
+    : object_(object), where_(std::move(where)), allowed_(allowed) {
   if (!object.is_object())
     throw Error(fmt::format("expected an object, found {}", object.type_name()), where_);
+}
+
+JsonFields JsonFields::inside(std::string_view key, const Json& object) const {
+  return {object, fmt::format("{}: {}", where_, key), allowed_};
 }
 
 void JsonFields::wrong(std::string_view key, std::string what) const {
@@ -93,9 +98,9 @@ void JsonFields::only(std::string_view key, const Json& wanted) {
   wrong(key, fmt::format("{} is not supported, only {} is", to_string(*v), to_string(wanted)));
 }
 
-void JsonFields::finish(const std::set<std::string>& allowed) const {
+void JsonFields::finish() const {
   for (const auto& [key, v] : object_.as_object()) {
-    if (known_.contains(key) || allowed.contains(key)) continue;
+    if (known_.contains(key) || allowed_.contains(key)) continue;
     throw Error("unknown field: it may change what the model computes",
                 fmt::format("{}: field '{}'", where_, key), fmt::format(fmt::runtime(kUnknownHelp), key));
   }

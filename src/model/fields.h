@@ -13,10 +13,15 @@
 
 namespace minke {
 
-// Fields of a config.json object. `where` names the file (and the object inside it) in errors.
+// Fields of a config.json object. `where` names the file (and the object inside it) in errors; `allowed` are
+// unknown fields to pass over, in objects inside this one as well.
 class JsonFields {
  public:
-  JsonFields(const Json& object, std::string where);
+  JsonFields(const Json& object, std::string where, const std::set<std::string>& allowed);
+  JsonFields(const Json&, std::string, std::set<std::string>&&) = delete;  // it is kept
+
+  // The object that is the value of a field.
+  JsonFields inside(std::string_view key, const Json& object) const;
 
   // Null and absent are the same. Out of [least, most], or of another type: Error naming file, field and
   // bounds.
@@ -32,17 +37,17 @@ class JsonFields {
   void ignore(std::initializer_list<std::string_view> keys);
   // The field must be absent, null or this value: another would change the result and is not built.
   void only(std::string_view key, const Json& value);
-  // Throws where a field is left that nothing above named, unless `allowed` has it.
-  void finish(const std::set<std::string>& allowed) const;
+  // Throws where a field is left that nothing above named, and that is not allowed.
+  void finish() const;
 
   [[noreturn]] void wrong(std::string_view key, std::string what) const;
-  const std::string& where() const { return where_; }
 
  private:
   [[noreturn]] void missing(std::string_view key) const;
 
   const Json& object_;
   std::string where_;
+  const std::set<std::string>& allowed_;
   std::set<std::string, std::less<>> known_;
 };
 

@@ -27,6 +27,26 @@ std::vector<uint8_t> every_but(int layers, int interval) {
   return rope;
 }
 
+// no_rope_layers says for every layer whether it rotates (1) or not; without it every interval-th does not.
+void read_rope_layers(JsonFields& fields, Config& c) {
+  const auto interval = fields.integer("no_rope_layer_interval", 1, kMaxLayers + 1);
+  c.rope_layers = every_but(c.layers, interval.value_or(kNopeInterval));
+  if (const Json* list = fields.value("no_rope_layers")) {
+    if (!list->is_array())
+      fields.wrong("no_rope_layers", fmt::format("expected an array, found {}", list->type_name()));
+    if (list->as_array().empty()) return;  // as published with some models: the interval holds
+    if (list->as_array().size() != static_cast<size_t>(c.layers))
+      fields.wrong("no_rope_layers",
+                   fmt::format("{} entries for {} layers", list->as_array().size(), c.layers));
+    for (size_t i = 0; i < c.rope_layers.size(); ++i) {
+      const Json& entry = list->as_array()[i];
+      if (!entry.is_int() || entry.as_int() < 0 || entry.as_int() > 1)
+        fields.wrong("no_rope_layers", fmt::format("entry {} is {}, not 0 or 1", i, to_string(entry)));
+      c.rope_layers[i] = entry.as_int() == 1;
+    }
+  }
+}
+
 Config from_text_config(JsonFields& fields) {
   Config c;
   read_common(fields, c);
@@ -39,20 +59,7 @@ Config from_text_config(JsonFields& fields) {
   const int step = fields.integer("interleave_moe_layer_step", 1, kMaxLayers).value_or(1);
   set_experts(c, experts, active, fields.need("intermediate_size", 1, kMaxWidth), step);
 
-  const auto interval = fields.integer("no_rope_layer_interval", 1, kMaxLayers + 1);
-  c.rope_layers = every_but(c.layers, interval.value_or(kNopeInterval));
-  if (const Json* list = fields.value("no_rope_layers");
-      list && list->is_array() && !list->as_array().empty()) {
-    if (list->as_array().size() != static_cast<size_t>(c.layers))
-      fields.wrong("no_rope_layers",
-                   fmt::format("{} entries for {} layers", list->as_array().size(), c.layers));
-    for (size_t i = 0; i < c.rope_layers.size(); ++i) {
-      const Json& entry = list->as_array()[i];
-      if (!entry.is_int() || entry.as_int() < 0 || entry.as_int() > 1)
-        fields.wrong("no_rope_layers", fmt::format("entry {} is {}, not 0 or 1", i, to_string(entry)));
-      c.rope_layers[i] = entry.as_int() == 1;
-    }
-  }
+  read_rope_layers(fields, c);
   c.chunk = fields.integer("attention_chunk_size", 1, kMaxContext).value_or(0);
   c.qk_norm = fields.boolean("use_qk_norm").value_or(true);
   if (fields.boolean("attn_temperature_tuning").value_or(true)) {
@@ -73,12 +80,13 @@ Config from_text_config(JsonFields& fields) {
 Config llama4_from_hf(JsonFields& fields, const HasTensor&) {
   const Json* text = fields.value("text_config");  // the released multimodal files keep the text model here
   if (!text) return from_text_config(fields);
-  JsonFields inner(*text, fields.where() + ": text_config");
+  JsonFields inner = fields.inside("text_config", *text);
   Config c = from_text_config(inner);
-  inner.finish({});
+  inner.finish();
+  check_quantisation(fields);
   fields.ignore({"architectures", "model_type", "torch_dtype", "dtype", "transformers_version",
                  "vision_config", "boi_token_index", "eoi_token_index", "image_token_index",
-                 "tie_word_embeddings", "initializer_range", "quantization_config"});
+                 "tie_word_embeddings", "initializer_range"});
   return c;
 }
 

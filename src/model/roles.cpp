@@ -117,6 +117,8 @@ std::vector<Source> gguf_sources(const WeightSlot& slot) {
       return {{in_layer(row.gguf), Transform::expert_slice},
               {in_layer("ffn_gate_up_exps.weight"), Transform::up_rows}};
     case Role::expert_down: return {{in_layer(row.gguf), Transform::expert_slice}};
+    case Role::mtp_norm:  // optional: the model's own serves then
+      return {{in_layer(row.gguf), Transform::as_is}, {"output_norm.weight", Transform::as_is}};
     default: return {{in_layer(row.gguf), Transform::as_is}};
   }
 }
@@ -141,16 +143,21 @@ bool is_known_extra(const Config& config, std::string_view tensor, Container con
     }
     return n;
   };
+  const auto absent = [&](int layer) {  // of an MTP layer that is not run
+    return layer >= config.layers + config.mtp_layers && layer < config.layers + config.mtp_announced;
+  };
   if (container == Container::gguf) {
     return tensor == "rope_freqs.weight" || ends(".attn_rot_embd.weight") ||
            ends("nextn.embed_tokens.weight") || ends("nextn.shared_head_head.weight") ||
-           layer_of("blk.") >= config.layers + config.mtp_layers;
+           (config.mla && ends(".attn_kv_b.weight")) || absent(layer_of("blk."));
   }
-  if (ends("rotary_emb.inv_freq") || ends(".weight_scale_inv")) return true;
+  if (ends("rotary_emb.inv_freq")) return true;
   if (config.tied && tensor == "lm_head.weight") return true;
   const int layer = layer_of("model.layers.");
-  if (layer >= config.layers && (ends("embed_tokens.weight") || ends("shared_head.head.weight"))) return true;
-  if (layer >= config.layers + config.mtp_layers) return true;  // MTP layers that are not run
+  if (absent(layer)) return true;
+  if (layer >= config.layers && layer < config.layers + config.mtp_layers &&
+      (ends("embed_tokens.weight") || ends("shared_head.head.weight")))
+    return true;
   return config.arch == "llama4" &&
          (tensor.starts_with("vision_model.") || tensor.starts_with("multi_modal_projector."));
 }

@@ -9,8 +9,6 @@
 
 namespace minke {
 
-enum class Container : uint8_t { gguf, hugging_face };
-
 // What turns a tensor of a file into the weight in memory.
 enum class Transform : uint8_t {
   as_is,              // rows [0, slot.rows) of a matrix, or the vector

@@ -18,11 +18,12 @@ int64_t operand_space(const Config& c, const Limits& l) {
     widest = std::max(widest, c.heads * c.head_dim);
   if (c.mtp_layers > 0) widest = std::max(widest, 2 * c.dim);
   int64_t bytes = 0;
-  if (c.moe || c.indexer) bytes = operand_bytes(Grain::f32, l.rows, c.dim);  // routers and the indexer stay f32
+  if (c.moe || c.indexer)
+    bytes = operand_bytes(Grain::f32, l.rows, c.dim);  // routers and the indexer stay f32
   if (c.moe) {
     widest = std::max(widest, c.moe->shared_inter);
-    bytes =
-        operand_bytes_at_most(int64_t{l.rows} * c.moe->router.active, std::max(c.dim, c.moe->inter), l.wide);
+    bytes = std::max(bytes, operand_bytes_at_most(int64_t{l.rows} * c.moe->router.active,
+                                                  std::max(c.dim, c.moe->inter), l.wide));
   }
   return std::max(bytes, operand_bytes_at_most(l.rows, widest, l.wide));
 }

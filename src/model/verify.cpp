@@ -30,7 +30,7 @@ class Collector : public Tap {
   void floats(std::string_view name, int layer, const Rows& rows) override {
     if (!enabled) return;
     const SequenceSlice& slice = sequences.front();
-    const bool logits = name.ends_with("logits");
+    const bool logits = name == "logits" || name == "mtp_logits";
     Given& to = at(name, layer, rows.cols);
     for (int i = 0; i < slice.count; ++i) {
       const float* from = rows.data + ((logits ? 0 : slice.first) + i) * rows.stride;

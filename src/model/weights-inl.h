@@ -77,21 +77,19 @@ void visit_ffn(const Config& c, int layer, LayerWeights& w, const F& f) {
   }
 }
 
-}  // namespace detail
-
-template <typename F>
-void for_each_weight(const Config& c, Weights& w, F&& f) {
-  w.layers.resize(static_cast<size_t>(c.layers + c.mtp_layers));
+// layer_at(i): the weights of layer i.
+template <typename Layer, typename F>
+void visit_weights(const Config& c, Weights& w, const Layer& layer_at, const F& f) {
   f(WeightSlot{Role::embed, -1, -1, c.vocab, c.dim, false}, w.embed);
   for (int layer = 0; layer < c.layers + c.mtp_layers; ++layer) {
-    LayerWeights& l = w.layers[static_cast<size_t>(layer)];
+    LayerWeights& l = layer_at(layer);
     if (layer >= c.layers) {
       f(WeightSlot{Role::mtp_embed_norm, layer, -1, 1, c.dim, true}, l.mtp_embed_norm);
       f(WeightSlot{Role::mtp_hidden_norm, layer, -1, 1, c.dim, true}, l.mtp_hidden_norm);
       f(WeightSlot{Role::mtp_proj, layer, -1, c.dim, 2 * c.dim, false}, l.mtp_proj);
     }
-    detail::visit_attention(c, layer, l, f);
-    detail::visit_ffn(c, layer, l, f);
+    visit_attention(c, layer, l, f);
+    visit_ffn(c, layer, l, f);
     if (layer >= c.layers) f(WeightSlot{Role::mtp_norm, layer, -1, 1, c.dim, true}, l.mtp_norm);
   }
   f(WeightSlot{Role::output_norm, -1, -1, 1, c.dim, true}, w.output_norm);
@@ -101,10 +99,23 @@ void for_each_weight(const Config& c, Weights& w, F&& f) {
     f(WeightSlot{Role::head, -1, -1, c.vocab, c.dim, false}, w.head);
 }
 
+}  // namespace detail
+
+template <typename F>
+void for_each_weight(const Config& c, Weights& w, F&& f) {
+  w.layers.resize(static_cast<size_t>(c.layers + c.mtp_layers));
+  detail::visit_weights(
+      c, w, [&](int layer) -> LayerWeights& { return w.layers[static_cast<size_t>(layer)]; }, f);
+}
+
+// One layer serves for all: a config from outside may speak of thousands, and no file of any of them.
 template <typename F>
 void for_each_weight(const Config& config, F&& f) {
   Weights none;
-  for_each_weight(config, none, [&](const WeightSlot& slot, Mat&) { f(slot); });
+  LayerWeights any;
+  detail::visit_weights(
+      config, none, [&](int) -> LayerWeights& { return any; },
+      [&](const WeightSlot& slot, Mat&) { f(slot); });
 }
 
 }  // namespace minke
