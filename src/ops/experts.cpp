@@ -28,7 +28,7 @@ Operand operand_of(const Workspace& work, Grain grain, int first, int count, int
 }
 
 // out[slot] = W_expert . x[slot] for every expert that has slots. matrix(expert) picks W; several matrices of
-// one input may be given.
+// one input may be given, all of one grain.
 struct ExpertProduct {
   const Mat Expert::* matrix;
   float* out;
@@ -93,8 +93,14 @@ void run_experts(const Context& ctx, const Workspace& work, ExpertSource& source
       if (b.scale_input) ctx.kernels.scale(to, b.weights[i], b.dim);
     }
   });
-  const ExpertProduct up[] = {{&Expert::gate, space.gate}, {&Expert::up, space.up}};
-  grouped_linear(ctx, work, source, b, space, space.rows, b.dim, up);
+  const ExpertProduct both[] = {{&Expert::gate, space.gate}, {&Expert::up, space.up}};
+  const Expert& any = source.get(b.layer, b.ids[0]);
+  if (grain_of(ctx, any.gate) == grain_of(ctx, any.up)) {
+    grouped_linear(ctx, work, source, b, space, space.rows, b.dim, both);
+  } else {  // files mix formats
+    for (const ExpertProduct& one : both)
+      grouped_linear(ctx, work, source, b, space, space.rows, b.dim, {&one, 1});
+  }
   ctx.pool.for_each(slots, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t s = begin; s < end; ++s) {
       float* gate = space.gate + s * b.inter;

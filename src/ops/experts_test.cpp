@@ -1,5 +1,6 @@
 #include "ops/experts.h"
 
+#include <array>
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -13,10 +14,12 @@ namespace {
 
 class OwnedExperts : public ExpertSource {
  public:
-  OwnedExperts(Random& random, Format format, int experts, int dim, int inter) {
+  OwnedExperts(Random& random, std::array<Format, 3> formats, int experts, int dim, int inter) {
+    const std::pair<int, int> shapes[] = {{inter, dim}, {inter, dim}, {dim, inter}};
     for (int e = 0; e < experts; ++e) {
-      for (const auto& [rows, cols] : {std::pair(inter, dim), std::pair(inter, dim), std::pair(dim, inter)})
-        mats_.push_back(std::make_unique<OwnedMat>(random_mat(random, format, rows, cols)));
+      for (size_t m = 0; m < 3; ++m)
+        mats_.push_back(
+            std::make_unique<OwnedMat>(random_mat(random, formats[m], shapes[m].first, shapes[m].second)));
       experts_.push_back({mats_[mats_.size() - 3]->mat, mats_[mats_.size() - 2]->mat, mats_.back()->mat});
     }
   }
@@ -104,7 +107,8 @@ TEST(Experts, AsTheFormulaSaysAndAloneAsInABatch) {
   EXPECT_TRUE(rc::check([&] {
     Random random(*rc::gen::arbitrary<uint64_t>());
     const Case c = draw(random);
-    OwnedExperts source(random, kFormats[random.below(5)], c.experts, c.dim, c.inter);
+    const auto format = [&] { return kFormats[random.below(std::size(kFormats))]; };
+    OwnedExperts source(random, {format(), format(), format()}, c.experts, c.dim, c.inter);
     TestContext three(3), one(1);
     const std::vector<float> out = run(three, source, c, 0, c.tokens);
     RC_ASSERT(source.wanted_ == c.ids);
