@@ -209,6 +209,7 @@ void Step::experts(int layer, const LayerWeights& w) {
   const MoeConfig& m = *c.moe;
   const int experts = m.router.experts, active = m.router.active;
   linear(ctx, s.work, rows(s.normed, c.dim), {&w.router, s.router_logits, experts, nullptr, false, true});
+  see("router_logits", layer, s.router_logits, experts);
   const float* bias = w.router_bias ? w.router_bias.f32() : nullptr;
   ctx.pool.for_each(n, 4, [&](int64_t begin, int64_t end, int thread) {
     for (int64_t r = begin; r < end; ++r) {

@@ -10,8 +10,8 @@ namespace minke {
 
 // Rows are those of the batch, in its order. Names and shapes are those of tests/golden/README.md without the
 // layer's number: "hidden" (layer 0 is the embedding), "final_norm", "logits", "router_topk",
-// "router_weights", "indexer_topk", "indexer_scores", "mtp_hidden", "mtp_logits". Called on the thread that
-// runs the pass, between operations.
+// "router_weights", "indexer_topk", "indexer_scores", "mtp_hidden", "mtp_logits"; "router_logits" beside
+// those. Called on the thread that runs the pass, between operations.
 class Tap {
  public:
   virtual ~Tap() = default;

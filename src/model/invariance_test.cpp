@@ -1,0 +1,130 @@
+// A row's numbers do not depend on what runs beside it: neighbours, chunks, threads. To the bit, in the
+// default mode and in the exact one (DESIGN: answers that can be trusted).
+
+#include <rapidcheck.h>
+
+#include "model/random_config.h"
+#include "model/test_models.h"
+
+namespace minke {
+namespace {
+
+constexpr Format kFormats[] = {Format::f32,    Format::bf16, Format::f16,  Format::f8_e4m3, Format::q4_0,
+                               Format::q4_1,   Format::q5_0, Format::q5_1, Format::q8_0,    Format::q2_k,
+                               Format::q3_k,   Format::q4_k, Format::q5_k, Format::q6_k,    Format::iq4_nl,
+                               Format::iq4_xs, Format::mxfp4};
+
+InstanceOptions options_for(int rows, int threads, bool exact) {
+  InstanceOptions o;
+  o.round_activations = !exact;
+  o.limits.kv = exact ? KvFormat::f32 : KvFormat::bf16;
+  o.limits.rows = o.limits.logit_rows = rows;
+  o.limits.sequences = 3;
+  o.limits.context = 1024;
+  o.limits.threads = threads;
+  return o;
+}
+
+// Logits of every position, and of the MTP layer where there is one.
+struct Seen {
+  std::vector<float> logits, mtp;
+};
+
+// Feeds `tokens` in pieces of at most `most` rows, with up to two neighbours in every batch where `random` is
+// given.
+Seen feed(const Model& model, const std::vector<Token>& tokens, const InstanceOptions& o, int most,
+          Random* random) {
+  Instance instance(model, o);
+  const Config& c = model.config;
+  const int n = static_cast<int>(tokens.size());
+  KvView view = reserved(instance, n), beside[2] = {reserved(instance, 300), reserved(instance, 300)};
+  Seen seen;
+  std::vector<float> hidden;
+  for (int at = 0; at < n;) {
+    const int count = std::min(n - at, random ? between(*random, 1, most) : most);
+    std::vector<Token> batch;
+    std::vector<SequenceSlice> slices;
+    const auto neighbour = [&](KvView& kv) {
+      const int room = std::min(o.limits.rows - count - static_cast<int>(batch.size()), 300 - kv.length);
+      const int some = between(*random, 0, std::max(0, std::min(room, 9)));
+      if (some == 0) return;
+      slices.push_back({&kv, static_cast<int>(batch.size()), some, kv.length, Want::nothing});
+      for (const Token t : random_tokens(*random, c.vocab, some)) batch.push_back(t);
+    };
+    if (random) neighbour(beside[0]);
+    slices.push_back({&view, static_cast<int>(batch.size()), count, at, Want::all_logits});
+    batch.insert(batch.end(), tokens.begin() + at, tokens.begin() + at + count);
+    if (random) neighbour(beside[1]);
+    instance.forward({batch, slices, {}});
+    const State& s = instance.state();
+    seen.logits.insert(seen.logits.end(), s.logits, s.logits + int64_t{count} * c.vocab);
+    hidden.insert(hidden.end(), s.output, s.output + int64_t{count} * c.dim);
+    at += count;
+  }
+  for (int at = 0; c.mtp_layers > 0 && at + 1 < n;) {
+    const int count = std::min(n - 1 - at, random ? between(*random, 1, most) : most);
+    std::vector<GivenRow> given;
+    for (int i = 0; i < count; ++i) given.push_back({i, hidden.data() + int64_t{at + i} * c.dim});
+    const SequenceSlice slice{&view, 0, count, at, Want::all_logits};
+    instance.forward_mtp({std::span(tokens).subspan(static_cast<size_t>(at) + 1, static_cast<size_t>(count)),
+                          {&slice, 1},
+                          given});
+    seen.mtp.insert(seen.mtp.end(), instance.state().logits,
+                    instance.state().logits + int64_t{count} * c.vocab);
+    at += count;
+  }
+  return seen;
+}
+
+bool same(const Seen& a, const Seen& b) {
+  const auto equal = [](const std::vector<float>& x, const std::vector<float>& y) {
+    return x.size() == y.size() && std::memcmp(x.data(), y.data(), x.size() * sizeof(float)) == 0;
+  };
+  return equal(a.logits, b.logits) && equal(a.mtp, b.mtp);
+}
+
+TEST(Invariance, RowsDoNotDependOnWhatIsBesideThem) {
+  EXPECT_TRUE(rc::check([] {
+    Random random(*rc::gen::arbitrary<uint64_t>());
+    const Config config = random_config(random, kArchitectureNames[random.below(6)]);
+    const uint64_t seed = random.bits();
+    const bool mixed = random.below(2);
+    const Format one = kFormats[random.below(std::size(kFormats))];
+    const RandomModel model(
+        config, random.bits(), [&](const WeightSlot& slot) {  // experts of a layer share one
+          Random formats(seed, static_cast<uint64_t>(slot.layer * 64 + static_cast<int>(slot.role)));
+          return mixed ? kFormats[formats.below(std::size(kFormats))] : one;
+        });
+    const std::vector<Token> tokens = random_tokens(random, config.vocab, between(random, 20, 130));
+    for (const bool exact : {false, true}) {
+      const Seen alone = feed(model.model(), tokens, options_for(160, 1, exact), 160, nullptr);
+      for (const float x : alone.logits) RC_ASSERT(std::isfinite(x));
+      for (const int threads : {1, 2, 7}) {
+        RC_ASSERT(same(alone, feed(model.model(), tokens, options_for(160, threads, exact), 160, nullptr)));
+        RC_ASSERT(same(alone, feed(model.model(), tokens, options_for(64, threads, exact), 40, &random)));
+      }
+      RC_ASSERT(same(alone, feed(model.model(), tokens, options_for(8, 2, exact), 1, nullptr)));
+    }
+  }));
+}
+
+TEST(Invariance, InstructionSetsGiveTheSameBits) {
+  EXPECT_TRUE(rc::check([] {
+    Random random(*rc::gen::arbitrary<uint64_t>());
+    const Config config = random_config(random, kArchitectureNames[random.below(6)]);
+    const RandomModel model(config, random.bits(), kFormats[random.below(std::size(kFormats))]);
+    const std::vector<Token> tokens = random_tokens(random, config.vocab, 30);
+    for (const bool exact : {false, true}) {
+      InstanceOptions o = options_for(40, 2, exact);
+      o.isa = Isa::scalar;
+      const Seen reference = feed(model.model(), tokens, o, 40, nullptr);
+      for (const Isa isa : supported_isas()) {
+        o.isa = isa;
+        RC_ASSERT(same(reference, feed(model.model(), tokens, o, 7, nullptr)));
+      }
+    }
+  }));
+}
+
+}  // namespace
+}  // namespace minke
