@@ -104,7 +104,13 @@ struct Engine::Impl {
       if (!running.empty()) step();
     }
     for (auto& s : running) finish(*s, FinishReason::cancelled);
-    for (auto& s : waiting) finish(*s, FinishReason::cancelled);
+    running.clear();
+    do {  // those that the callbacks submit now, too: every request has its finish
+      for (auto& s : std::exchange(waiting, {})) finish(*s, FinishReason::cancelled);
+      std::lock_guard lock(mutex);
+      for (auto& s : inbox) waiting.push_back(std::move(s));
+      inbox.clear();
+    } while (!waiting.empty());
   }
 
   // Waits for work; takes in what came. False when the engine ends.
@@ -145,19 +151,13 @@ struct Engine::Impl {
       s.at_most = s.request.max_tokens < 0 || int64_t{s.prompt_size()} + s.request.max_tokens > context
                       ? FinishReason::context
                       : FinishReason::length;
-      s.kv = kept.take(instance.kv(), s.request.prompt);
-      s.cached = s.kv.length;
-      while (!instance.kv().reserve(s.kv, wanted) && kept.drop_oldest(instance.kv())) {
-      }
-      if (static_cast<int>(s.kv.pages.size()) <
-          pages_of(wanted)) {  // others have them: their end brings them back
+      if (instance.kv().free_pages() + kept.pages() < pages_of(wanted)) {  // those that run give theirs back
         MINKE_CHECK(!running.empty());
-        std::vector<Token> held(s.tokens.begin(), s.tokens.begin() + s.kv.length);
-        instance.kv().truncate(s.kv, s.kv.length);
-        kept.keep(instance.kv(), std::move(held), std::move(s.kv));
-        s.kv = {};
         return;
       }
+      s.kv = kept.take(instance.kv(), s.request.prompt);
+      s.cached = s.kv.length;
+      while (!instance.kv().reserve(s.kv, wanted)) MINKE_CHECK(kept.drop_oldest(instance.kv()));
       s.started = Clock::now();
       running.push_back(std::move(waiting.front()));
       waiting.pop_front();
@@ -194,8 +194,14 @@ struct Engine::Impl {
     std::vector<Sequence*> ended;
     for (size_t i = 0; i < in_step.size(); ++i) {
       if (slices[i].want == Want::nothing) continue;
-      if (accept(*in_step[i], instance.state().logits + int64_t{row++} * model.config.vocab))
-        ended.push_back(in_step[i]);
+      float* logits = instance.state().logits + int64_t{row++} * model.config.vocab;
+      bool last = true;
+      try {
+        last = accept(*in_step[i], logits);
+      } catch (const Error& e) {  // of sampling: this request's alone
+        finish(*in_step[i], FinishReason::failed, e.what());
+      }
+      if (last) ended.push_back(in_step[i]);
     }
     ++finished.steps;
     for (Sequence* s : ended) running.remove_if([&](const auto& r) { return r.get() == s; });
@@ -258,14 +264,18 @@ struct Engine::Impl {
     finished.prompt_tokens += f.prompt_tokens;
     finished.cached_tokens += f.cached_tokens;
     finished.output_tokens += f.output_tokens;
+    s.ended = true;
+    publish();  // first: who hears of the end finds it in the stats
     if (s.request.finish) s.request.finish(f);
-    publish();
   }
 
   void publish() {
     std::lock_guard lock(mutex);
-    counts.running = static_cast<int>(running.size());
-    counts.waiting = static_cast<int>(waiting.size() + inbox.size());
+    const auto open = [](const auto& list) {
+      return static_cast<int>(std::ranges::count_if(list, [](const auto& s) { return !s->ended; }));
+    };
+    counts.running = open(running);
+    counts.waiting = open(waiting) + static_cast<int>(inbox.size());
     counts.pages = instance.kv().pages();
     counts.free_pages = instance.kv().free_pages() + kept.pages();
     counts.steps = finished.steps;

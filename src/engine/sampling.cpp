@@ -106,12 +106,19 @@ void validate(const Sampling& s, int vocab) {
 }
 
 std::vector<Candidate> candidates(const Sampling& s, const Said& said, std::span<float> logits) {
+  const bool finite = std::ranges::none_of(logits, [](float l) { return std::isnan(l) || l == -kNever; });
+  if (!finite)
+    throw Error("the model gave numbers that are not finite", "logits", "are its weights damaged?");
+  if (std::ranges::all_of(logits, [](float l) { return l == kNever; }))
+    throw Error("every token is excluded", "logits");
   penalise(s, said, logits);
   if (s.temperature == 0) {
     const auto best = std::max_element(logits.begin(), logits.end());
     return {{static_cast<Token>(best - logits.begin()), 1.0f}};
   }
-  const float peak = *std::max_element(logits.begin(), logits.end()), cold = 1 / s.temperature;
+  // A temperature near 0 must leave 0 * cold a number.
+  const float peak = *std::max_element(logits.begin(), logits.end()),
+              cold = std::min(1 / s.temperature, 1e30f);
   std::vector<Candidate> list;
   list.reserve(logits.size());
   for (size_t i = 0; i < logits.size(); ++i) {

@@ -41,7 +41,7 @@ struct Candidate {
 // The tokens that may be drawn, likeliest first (equals: lower id first), their probabilities summing to 1.
 // Filters in this order, each working on what those before left: penalties, logit_bias, temperature, top_k,
 // top_p, min_p, typical_p. Logits of -inf never are candidates. temperature 0 leaves one candidate. Changes
-// `logits`.
+// `logits`. Throws Error where one is NaN or +inf, or none is above -inf.
 std::vector<Candidate> candidates(const Sampling& sampling, const Said& said, std::span<float> logits);
 
 // The candidate that u in [0, 1) falls to.

@@ -26,6 +26,7 @@ struct Sequence {
   int most_tokens = 0;                          // prompt and answer together
   FinishReason at_most = FinishReason::length;  // why no more
   int cached = 0;
+  bool ended = false;  // its finish is on its way
   Detokenizer detokenizer;
   StopText stop;
   Clock::time_point submitted = Clock::now(), started, answered;

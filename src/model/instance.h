@@ -11,9 +11,11 @@
 namespace minke {
 
 struct InstanceOptions {
-  Limits limits;                   // threads 0: one per usable core; wide is worked out here
-  std::optional<Isa> isa;          // the widest supported where not given
-  bool round_activations = true;   // to int8 before they meet integer weights
+  Limits limits;                  // threads 0: one per usable core; wide is worked out here
+  std::optional<Isa> isa;         // the widest supported where not given
+  bool round_activations = true;  // to int8 before they meet integer weights
+  ExpertSource* experts =
+      nullptr;  // where experts come from, instead of the model's own weights; outlives the instance
 };
 
 // Owns threads, cache and buffers; the model must outlive it. Not movable: the parts point at each other.

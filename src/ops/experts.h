@@ -20,8 +20,10 @@ struct Expert {
 class ExpertSource {
  public:
   virtual ~ExpertSource() = default;
-  virtual void want(int layer, std::span<const int32_t> experts) = 0;  // these will be asked for
-  virtual const Expert& get(int layer, int expert) = 0;                // valid until done
+  // These will be asked for; called once a layer, on the thread that runs the step. Throws Error where they
+  // cannot be had.
+  virtual void want(int layer, std::span<const int32_t> experts) = 0;
+  virtual const Expert& get(int layer, int expert) = 0;  // any thread, valid until done; throws nothing
   virtual void done(int layer) = 0;
 };
 
