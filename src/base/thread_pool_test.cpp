@@ -5,6 +5,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/random.h"
+
 namespace minke {
 namespace {
 
@@ -30,6 +32,25 @@ TEST(ThreadPool, ForEachCoversEveryItemOnce) {
         for (int64_t i = begin; i < end; ++i) ++seen[static_cast<size_t>(i)];
       });
       for (const auto& n : seen) EXPECT_EQ(n, 1);
+    }
+  }
+}
+
+TEST(ThreadPool, RegionsOfBothKindsInTurn) {
+  for (const int threads : {2, 7, 16}) {  // more than the machine has, too
+    ThreadPool pool(threads);
+    Random random(static_cast<uint64_t>(threads));
+    for (int repeat = 0; repeat < 2000; ++repeat) {
+      if (random.below(4) == 0) {
+        std::vector<int> calls(static_cast<size_t>(threads));
+        pool.run([&](int thread) { ++calls[static_cast<size_t>(thread)]; });
+        ASSERT_EQ(calls, std::vector<int>(static_cast<size_t>(threads), 1));
+      } else {
+        const auto count = static_cast<int64_t>(random.below(40));
+        std::vector<int> seen(static_cast<size_t>(count));  // not atomic: each item is one thread's
+        pool.for_each(count, 1, [&](int64_t i, int64_t, int) { ++seen[static_cast<size_t>(i)]; });
+        ASSERT_EQ(seen, std::vector<int>(static_cast<size_t>(count), 1));
+      }
     }
   }
 }
