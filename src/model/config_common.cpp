@@ -70,6 +70,7 @@ void read_common(JsonFields& fields, Config& config) {
                  "torch_dtype",
                  "dtype",
                  "transformers_version",
+                 "transformers.js_config",
                  "use_cache",
                  "attention_dropout",
                  "initializer_range",

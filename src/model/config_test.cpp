@@ -102,6 +102,50 @@ TEST(Config, HostileValuesAreNamed) {
   }
 }
 
+// As published: fields that say nothing of the computation are known, and are no errors.
+TEST(Config, PublishedFiles) {
+  const Config smol = config_of(parse_json(R"({"architectures": ["LlamaForCausalLM"], "attention_bias": false,
+    "attention_dropout": 0.0, "bos_token_id": 1, "eos_token_id": 2, "hidden_act": "silu", "hidden_size": 576,
+    "initializer_range": 0.041666666666666664, "intermediate_size": 1536, "is_llama_config": true,
+    "max_position_embeddings": 8192, "mlp_bias": false, "model_type": "llama", "num_attention_heads": 9,
+    "num_hidden_layers": 30, "num_key_value_heads": 3, "pad_token_id": 2, "pretraining_tp": 1,
+    "rms_norm_eps": 1e-05, "rope_interleaved": false, "rope_scaling": null, "rope_theta": 100000,
+    "tie_word_embeddings": true, "torch_dtype": "bfloat16", "transformers.js_config": {"dtype": "q4"},
+    "transformers_version": "4.42.3", "use_cache": true, "vocab_size": 49152})"));
+  EXPECT_EQ(smol.head_dim, 64);
+  EXPECT_EQ(smol.rope.theta, 100000);
+  EXPECT_TRUE(smol.tied);
+
+  const Config distill =
+      config_of(parse_json(R"({"architectures": ["Qwen2ForCausalLM"], "attention_dropout": 0.0,
+    "bos_token_id": 151643, "eos_token_id": 151643, "hidden_act": "silu", "hidden_size": 1536,
+    "initializer_range": 0.02, "intermediate_size": 8960, "max_position_embeddings": 131072,
+    "max_window_layers": 21, "model_type": "qwen2", "num_attention_heads": 12, "num_hidden_layers": 28,
+    "num_key_value_heads": 2, "rms_norm_eps": 1e-06, "rope_theta": 10000, "sliding_window": 4096,
+    "tie_word_embeddings": false, "torch_dtype": "bfloat16", "transformers_version": "4.44.0",
+    "use_cache": true, "use_mrope": false, "use_sliding_window": false, "vocab_size": 151936})"));
+  EXPECT_TRUE(distill.qkv_bias && !distill.o_bias && !distill.tied && distill.rope.half);
+
+  const Config v31 =
+      config_of(parse_json(R"({"architectures": ["DeepseekV3ForCausalLM"], "attention_bias": false,
+    "attention_dropout": 0.0, "auto_map": {"AutoConfig": "configuration_deepseek.DeepseekV3Config"},
+    "bos_token_id": 0, "eos_token_id": 1, "ep_size": 1, "first_k_dense_replace": 3, "hidden_act": "silu",
+    "hidden_size": 7168, "initializer_range": 0.02, "intermediate_size": 18432, "kv_lora_rank": 512,
+    "max_position_embeddings": 163840, "model_type": "deepseek_v3", "moe_intermediate_size": 2048,
+    "moe_layer_freq": 1, "n_group": 8, "n_routed_experts": 256, "n_shared_experts": 1, "norm_topk_prob": true,
+    "num_attention_heads": 128, "num_experts_per_tok": 8, "num_hidden_layers": 61, "num_key_value_heads": 128,
+    "num_nextn_predict_layers": 1, "q_lora_rank": 1536, "qk_nope_head_dim": 128, "qk_rope_head_dim": 64,
+    "quantization_config": {"activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8",
+                            "scale_fmt": "ue8m0", "weight_block_size": [128, 128]},
+    "rms_norm_eps": 1e-06, "rope_scaling": {"beta_fast": 32, "beta_slow": 1, "factor": 40, "mscale": 1.0,
+    "mscale_all_dim": 1.0, "original_max_position_embeddings": 4096, "type": "yarn"}, "rope_theta": 10000,
+    "routed_scaling_factor": 2.5, "scoring_func": "sigmoid", "tie_word_embeddings": false, "topk_group": 4,
+    "topk_method": "noaux_tc", "torch_dtype": "bfloat16", "transformers_version": "4.44.2", "use_cache": true,
+    "v_head_dim": 128, "vocab_size": 129280})"));
+  EXPECT_NEAR(v31.attention_scale, 0.135234, 1e-6);
+  EXPECT_EQ(v31.mtp_layers, 1);
+}
+
 TEST(Config, FieldsOfRopeAreNamed) {
   const Case cases[] = {{"deepseek_v3", "type", "dynamic"},
                         {"deepseek_v3", "factor", 0},

@@ -12,6 +12,8 @@ Config llama_from_hf(JsonFields& fields, const HasTensor&) {
   read_gqa(fields, c);
   c.qkv_bias = c.o_bias = fields.boolean("attention_bias").value_or(false);
   fields.only("mlp_bias", Json(false));
+  fields.only("rope_interleaved", Json(false));  // of SmolLM's folders, as the next
+  fields.ignore({"is_llama_config"});
   return c;
 }
 

@@ -70,8 +70,8 @@ Config from_text_config(JsonFields& fields) {
     fields.ignore({"floor_scale", "attn_scale"});
   }
   fields.only("for_llm_compressor", Json(false));
-  fields.ignore({"router_aux_loss_coef", "router_jitter_noise", "moe_layers", "layer_types",
-                 "attn_temperature_tuning"});
+  fields.ignore({"cache_implementation", "router_aux_loss_coef", "router_jitter_noise", "moe_layers",
+                 "layer_types", "attn_temperature_tuning"});
   return c;
 }
 
