@@ -90,6 +90,32 @@ TEST(Sampling, MinusInfinityIsNeverDrawn) {
   for (const Candidate& c : candidates(s, {}, logits)) EXPECT_NE(c.token, 1);
 }
 
+TEST(Sampling, NumbersThatAreNotFiniteAreErrors) {
+  for (const float temperature : {0.0f, 1.0f}) {
+    Sampling s;
+    s.temperature = temperature;
+    for (const float bad : {NAN, INFINITY}) {
+      std::vector<float> logits = {0, bad, 1};
+      EXPECT_THROW(candidates(s, {}, logits), Error);
+    }
+    std::vector<float> none = {-INFINITY, -INFINITY};
+    EXPECT_THROW(candidates(s, {}, none), Error);
+  }
+}
+
+TEST(Sampling, TheSmallestTemperaturesAreGreedy) {
+  for (const float temperature : {1e-6f, 1e-30f, 1e-44f}) {  // 1 / the last one is beyond f32
+    Sampling s;
+    s.temperature = temperature;
+    s.top_p = 0.9f;
+    s.typical_p = 0.9f;
+    std::vector<float> logits = {1, 4, 3.9f, -INFINITY};
+    const auto list = candidates(s, {}, logits);
+    EXPECT_EQ(list.front().token, 1);
+    EXPECT_NEAR(list.front().probability, 1, 1e-6);
+  }
+}
+
 TEST(Sampling, ProbabilitiesSumToOneAndDescend) {
   EXPECT_TRUE(rc::check([] {
     Random random(*rc::gen::arbitrary<uint64_t>());

@@ -1,0 +1,62 @@
+#include "plan/memory.h"
+
+#include <rapidcheck.h>
+
+#include "base/memory.h"
+#include "model/random_config.h"
+#include "model/test_models.h"
+
+namespace minke {
+namespace {
+
+// What is announced is what is used: the plan's numbers are those of the parts that are made.
+TEST(MemoryPlan, AnnouncesWhatAnInstanceTakes) {
+  EXPECT_TRUE(rc::check([] {
+    Random random(*rc::gen::arbitrary<uint64_t>());
+    const Config config = random_config(random, kArchitectureNames[random.below(6)]);
+    const RandomModel model(config, 1, Format::f32);
+    InstanceOptions o;
+    o.limits.rows = between(random, 1, 64);
+    o.limits.logit_rows = between(random, 1, o.limits.rows);
+    o.limits.sequences = between(random, 1, 5);
+    o.limits.context = between(random, 1, 1000);
+    o.limits.threads = between(random, 1, 3);
+    o.limits.kv = random.below(2) ? KvFormat::f32 : KvFormat::bf16;
+    o.limits.inspect = config.indexer && random.below(2);
+    o.round_activations = random.below(2);
+    Instance instance(model.model(), o);
+    const MemoryPlan plan = plan_memory(model.model(), resolved_limits(model.model(), o));
+    RC_ASSERT(plan.state == instance.state().memory.size());
+    RC_ASSERT(plan.cache == instance.kv().pages() * page_bytes(kv_layout(config, o.limits.kv)));
+    RC_ASSERT(plan.cache >= cache_bytes_per_token(config, o.limits.kv) * o.limits.context);
+    RC_ASSERT(plan.total() >= plan.state + plan.cache);
+  }));
+}
+
+TEST(MemoryPlan, CountsTheFilesAndWhatIsMade) {
+  for (const char* name : kGoldenModels) {
+    const Model model = load_model(golden_folder(name));
+    const MemoryPlan plan = plan_memory(model, resolved_limits(model, {}));
+    EXPECT_GT(plan.weights, 100'000) << name;
+    EXPECT_LT(plan.weights, 2'000'000) << name;
+    EXPECT_EQ(plan.made, model.made_bytes) << name;
+  }
+}
+
+TEST(MemoryPlan, SaysWhichContextWouldFit) {
+  const Model model = load_model(golden_folder("llama"));
+  InstanceOptions o;
+  require_memory(model, o);    // the default fits
+  o.limits.context = 1 << 30;  // 3 layers of 128 bytes a token: 400 GB
+  const std::string text = error_of([&] { require_memory(model, o); });
+  expect_says(text, "a context of 1073741824 tokens");
+  expect_says(text, "would fit");
+  // The one it names does.
+  const size_t at = text.find("--ctx ");
+  ASSERT_NE(at, std::string::npos) << text;
+  o.limits.context = std::stoi(text.substr(at + 6));
+  require_memory(model, o);
+}
+
+}  // namespace
+}  // namespace minke
