@@ -49,7 +49,8 @@ inline Config random_config(Random& random, std::string_view arch) {
   Config c;
   c.arch = arch;
   c.vocab = between(random, 40, 300);
-  c.dim = 32 * between(random, 1, 9);  // some multiple of 256 among them
+  // Some multiples of 256 among them, and some widths that fill no block.
+  c.dim = random.below(4) ? 32 * between(random, 1, 9) : between(random, 5, 200);
   c.layers = between(random, 2, 3);
   c.context = 4096;
   c.inter = 32 * between(random, 1, 9);
@@ -60,10 +61,10 @@ inline Config random_config(Random& random, std::string_view arch) {
   if (c.arch.starts_with("deepseek")) {
     MlaConfig m;
     m.q_lora = c.arch == "deepseek_v2" && random.below(2) ? 0 : 32 * between(random, 1, 3);
-    m.kv_lora = 8 * between(random, 2, 10);
-    m.nope = 8 * between(random, 1, 5);
+    m.kv_lora = random.below(2) ? 32 * between(random, 1, 3) : between(random, 3, 90);
+    m.nope = random.below(2) ? 32 : between(random, 1, 40);
     m.rope = 2 * between(random, 1, 12);
-    m.v = 8 * between(random, 1, 5);
+    m.v = random.below(2) ? 32 : between(random, 1, 40);
     width = m.nope + m.rope;
     c.mla = m;
     c.rope.dims = m.rope;
