@@ -154,6 +154,11 @@ TEST(DeepSeekV32, Parses) {
   EXPECT_EQ(golden.size(), 32u);
 }
 
+TEST(DeepSeekV32, ACompletionIsUtf8) {
+  EXPECT_THROW(parse_deepseek_v32("caf\xc3<｜end▁of▁sentence｜>", ThinkingMode::chat), Error);
+  EXPECT_EQ(parse_deepseek_v32("café<｜end▁of▁sentence｜>", ThinkingMode::chat).content, "café");
+}
+
 TEST(DeepSeekV32, ToolsBlockIsThePublishedText) {
   EXPECT_EQ(deepseek_v32::kToolsBlock, read_file(kGolden / "deepseek_v3.2_native/tools_block.txt"));
 }

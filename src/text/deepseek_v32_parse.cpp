@@ -6,6 +6,7 @@
 #include "text/deepseek_v32.h"
 #include "text/deepseek_v32_text.h"
 #include "text/python_json.h"
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -119,6 +120,8 @@ class Parser {
 }  // namespace
 
 ParsedCompletion parse_deepseek_v32(std::string_view text, ThinkingMode mode) {
+  if (const size_t at = find_invalid_utf8(text); at != std::string_view::npos)
+    throw Error(fmt::format("not valid UTF-8 at byte {}", at), "completion");
   return Parser(text, mode).run();
 }
 

@@ -352,6 +352,16 @@ TEST(JinjaHostile, MemoryIsBounded) {
 }
 
 // What a render holds is given back, cycles or not: the leak check of the sanitizer build watches these.
+TEST(JinjaHostile, TextsOfTheContextAreUtf8) {
+  for (const std::string bad : {"\xc3",
+                                "a\xff"
+                                "b",
+                                "\xed\xa0\x80"})
+    for (const char* source : {"{{ bos_token|tojson }}", "{{ bos_token|upper }}", "{{ bos_token }}"})
+      EXPECT_NE(error_of(source, JsonObject{{"bos_token", Json(bad)}}).find("is not valid UTF-8"),
+                std::string::npos);
+}
+
 TEST(JinjaHostile, CyclesDoNotLeak) {
   EXPECT_EQ(render("{% for x in [1] %}{{ loop.changed(loop) }}{{ loop.changed([loop]) }}{% endfor %}"),
             "TrueTrue");

@@ -4,6 +4,8 @@
 
 #include <fmt/format.h>
 
+#include "text/utf8.h"
+
 namespace minke::jinja {
 namespace {
 
@@ -14,6 +16,14 @@ int depth_above(int deepest) {
   if (deepest >= kMaxDepth)
     throw Error(fmt::format("lists and dicts are nested more than {} deep", kMaxDepth));
   return deepest + 1;
+}
+
+// A token's text, of a model that calls half a character its bos, need not be UTF-8; all else here relies on
+// it.
+const std::string& checked(const std::string& text) {
+  if (find_invalid_utf8(text) != std::string::npos)
+    throw Error(fmt::format("the text '{}' is not valid UTF-8", excerpt(text)));
+  return text;
 }
 
 }  // namespace
@@ -58,7 +68,7 @@ Value Runtime::from_json(const Json& json, bool given) {
   if (const auto* i = std::get_if<int64_t>(&v)) return Value(Int{*i}, given);
   if (const auto* u = std::get_if<uint64_t>(&v)) return Value(Int{*u}, given);
   if (const auto* d = std::get_if<double>(&v)) return Value(*d, given);
-  if (const auto* s = std::get_if<std::string>(&v)) return text(*s, given);
+  if (const auto* s = std::get_if<std::string>(&v)) return text(checked(*s), given);
   Meter::Level level(meter);
   if (json.is_array()) {
     std::vector<Value> items;
@@ -71,7 +81,7 @@ Value Runtime::from_json(const Json& json, bool given) {
   members.reserve(json.as_object().size());
   int deepest = 0;
   for (const auto& [key, item] : json.as_object()) {
-    members.emplace_back(text(key, given), from_json(item, given));
+    members.emplace_back(text(checked(key), given), from_json(item, given));
     deepest = std::max(deepest, members.back().second.depth());
   }
   Charge charge = meter.charge(sizeof(Dict) + members.capacity() * sizeof(Member));
