@@ -1,6 +1,7 @@
 #include "base/json.h"
 
 #include <algorithm>
+#include <charconv>
 #include <cmath>
 #include <limits>
 
@@ -64,10 +65,19 @@ class Builder {
     text_.clear();
     return true;
   }
-  bool on_number_part(string_view, error_code&) { return true; }
-  bool on_int64(int64_t v, string_view, error_code&) { return add(Json(v)), true; }
-  bool on_uint64(uint64_t v, string_view, error_code&) { return add(Json(v)), true; }
-  bool on_double(double v, string_view, error_code&) { return add(Json(v)), true; }
+  bool on_number_part(string_view s, error_code&) { return append(s); }
+  bool on_int64(int64_t v, string_view, error_code&) { return add_number(Json(v)); }
+  bool on_uint64(uint64_t v, string_view, error_code&) { return add_number(Json(v)); }
+  // The parser's own value is a little off for numbers of many digits, and infinite for large ones.
+  bool on_double(double near, string_view s, error_code& ec) {
+    text_.append(s.data(), s.size());
+    double exact = near;
+    std::from_chars(text_.data(), text_.data() + text_.size(),
+                    exact);  // leaves it alone where it is too small
+    if (std::isfinite(exact)) return add_number(Json(exact));
+    ec = boost::json::make_error_code(boost::json::error::exponent_overflow);
+    return false;
+  }
   bool on_bool(bool v, error_code&) { return add(Json(v)), true; }
   bool on_null(error_code&) { return add(Json()), true; }
   bool on_comment_part(string_view, error_code&) { return true; }
@@ -76,6 +86,11 @@ class Builder {
  private:
   bool append(string_view s) {
     text_.append(s.data(), s.size());
+    return true;
+  }
+  bool add_number(Json number) {
+    text_.clear();
+    add(std::move(number));
     return true;
   }
   Json* add(Json value) {

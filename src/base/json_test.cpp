@@ -1,5 +1,7 @@
 #include "base/json.h"
 
+#include <cstdlib>
+
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -70,6 +72,16 @@ TEST(Json, WritesDoublesSoThatTheyComeBack) {
     EXPECT_EQ(json.as_double(), d);
     EXPECT_FALSE(json.is_int());
   }
+}
+
+TEST(Json, NumbersAreExactOrRefused) {
+  for (const char* text : {"0.30000000000000004", "123456789012345678901234567890", "7.2057594037927933e16",
+                           "2.2250738585072014e-308", "-1.7976931348623157E+308"})
+    EXPECT_EQ(parse_json(text).as_double(), std::strtod(text, nullptr)) << text;
+  EXPECT_EQ(parse_json("[1e-400, 2.5]").as_array()[1].as_double(), 2.5);
+  EXPECT_EQ(parse_json("[12, 1.5, 18446744073709551615, -3]").as_array()[1].as_double(), 1.5);
+  for (const char* text : {"-2.5e331", "[1e309]", "{\"a\": 1e99999}"})
+    EXPECT_THROW(parse_json(text), Error) << text;
 }
 
 }  // namespace
