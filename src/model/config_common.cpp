@@ -8,6 +8,8 @@
 namespace minke {
 namespace {
 
+constexpr double kLeastTheta = 2;  // its logarithm is divided by; models have 10,000 and more
+
 void read_token_ids(JsonFields& fields, Config& config) {
   if (const auto bos = fields.integer("bos_token_id", -1, kMaxVocab); bos && *bos >= 0) config.bos = *bos;
   const Json* eos = fields.value("eos_token_id");
@@ -117,12 +119,12 @@ void read_rope(JsonFields& outer, Config& config) {
   RopeConfig& rope = config.rope;
   const Json* both = outer.value("rope_parameters");
   const Json* scaling = outer.value("rope_scaling");
-  rope.theta = outer.number("rope_theta", 1, 1e12).value_or(10000.0);
+  rope.theta = outer.number("rope_theta", kLeastTheta, 1e12).value_or(10000.0);
   const Json* json = both ? both : scaling;
   if (!json) return;
 
   JsonFields fields = outer.inside(both ? "rope_parameters" : "rope_scaling", *json);
-  if (const auto theta = fields.number("rope_theta", 1, 1e12)) rope.theta = *theta;
+  if (const auto theta = fields.number("rope_theta", kLeastTheta, 1e12)) rope.theta = *theta;
   const auto type = fields.string("rope_type"), old_type = fields.string("type");
   bool known = false;
   const std::string name = type.value_or(old_type.value_or("default"));
@@ -147,7 +149,7 @@ void read_rope(JsonFields& outer, Config& config) {
 
 void read_rope(GgufFields& fields, Config& config) {
   RopeConfig& rope = config.rope;
-  rope.theta = fields.number("rope.freq_base", 1, 1e12).value_or(10000.0);
+  rope.theta = fields.number("rope.freq_base", kLeastTheta, 1e12).value_or(10000.0);
   const std::string name = fields.string("rope.scaling.type").value_or("none");
   bool known = false;
   rope.scaling = scaling_by_name(name, known);
@@ -176,6 +178,10 @@ void read_rope(GgufFields& fields, Config& config) {
   rope.scaling = RopeScaling::divisors;
   rope.divisors.resize(static_cast<size_t>(rope.dims / 2));
   std::memcpy(rope.divisors.data(), divisors->bytes.data(), divisors->bytes.size());
+  for (const float d : rope.divisors)
+    if (!(d > 0 && d < INFINITY))
+      throw Error(fmt::format("{} is no divisor of a frequency", d),
+                  fields.gguf().path().string() + ": tensor 'rope_freqs.weight'");
 }
 
 void set_attention_scale(Config& config, int width) {

@@ -243,6 +243,15 @@ TEST_F(GgufModel, HostileNumbersAreNamed) {
   EXPECT_NE(refusal(none), "");
 }
 
+TEST_F(GgufModel, DivisorsOfFrequenciesArePositive) {
+  for (const float bad : {0.0f, -1.0f, NAN, INFINITY}) {
+    TestGguf gguf = golden_as_gguf("llama");
+    gguf.drop("rope_freqs.weight");
+    gguf.add("rope_freqs.weight", {8}, {1, 1, 1, bad, 1, 1, 1, 1});
+    expect_says(refusal(gguf), "rope_freqs.weight");
+  }
+}
+
 TEST_F(GgufModel, MissingKeysAreNamed) {
   for (const char* key : {"llama.block_count", "llama.embedding_length", "llama.feed_forward_length",
                           "llama.attention.head_count", "llama.attention.layer_norm_rms_epsilon",
