@@ -3,12 +3,15 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "base/escape.h"
+
 namespace minke {
 
 Error::Error(std::string happened, std::string subject, std::string help)
     : happened_(std::move(happened)), subject_(std::move(subject)), help_(std::move(help)) {
   text_ = subject_.empty() ? happened_ : subject_ + ": " + happened_;
   if (!help_.empty()) text_ += " (" + help_ + ")";
+  text_ = escaped(text_, "\n\t");  // names of files, keys and tensors can be any bytes
 }
 
 Error Error::within(std::string_view outer) const {

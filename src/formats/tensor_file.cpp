@@ -1,6 +1,5 @@
 #include "formats/tensor_file.h"
 
-#include <algorithm>
 #include <cstring>
 #include <iterator>
 #include <numeric>
@@ -8,6 +7,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/escape.h"
 
 namespace minke {
 namespace {
@@ -33,22 +33,6 @@ std::vector<To> widened(Bytes bytes) {
     values[i] = static_cast<To>(value);
   }
   return values;
-}
-
-// Bytes of the character at the start of the text; 0 where there is none or it is a control character.
-size_t character_length(std::string_view text) {
-  const auto byte = [&](size_t i) { return static_cast<unsigned char>(i < text.size() ? text[i] : 0); };
-  const unsigned char lead = byte(0);
-  if (lead < 0x80) return lead < 0x20 || lead == 0x7f ? 0 : 1;
-  if (lead < 0xc2 || lead > 0xf4) return 0;
-  const size_t length = lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : 4;
-  for (size_t i = 1; i < length; ++i)
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-  // Overlong forms, surrogates and what lies beyond U+10FFFF; C1 control characters.
-  const bool wrong = (lead == 0xe0 && byte(1) < 0xa0) || (lead == 0xed && byte(1) > 0x9f) ||
-                     (lead == 0xf0 && byte(1) < 0x90) || (lead == 0xf4 && byte(1) > 0x8f) ||
-                     (lead == 0xc2 && byte(1) < 0xa0);
-  return wrong ? 0 : length;
 }
 
 }  // namespace
@@ -108,17 +92,7 @@ std::vector<int64_t> to_integers(const TensorView& tensor) {
 
 std::string in_quotes(std::string_view name) {
   constexpr size_t kMost = 100;
-  const std::string_view shown = name.substr(0, kMost);
-  std::string text = "'";
-  for (size_t at = 0; at < shown.size();) {
-    const size_t length = character_length(shown.substr(at));
-    if (length > 0)
-      text += shown.substr(at, length);
-    else
-      text += fmt::format("\\x{:02x}", static_cast<unsigned char>(shown[at]));
-    at += std::max<size_t>(length, 1);
-  }
-  return text + (name.size() > kMost ? "...'" : "'");
+  return "'" + escaped(name.substr(0, kMost)) + (name.size() > kMost ? "...'" : "'");
 }
 
 Error not_a(std::string_view wanted, Bytes start) {

@@ -84,7 +84,7 @@ Config config_from_json(const Json& json, const std::string& where, const HasTen
   for (const Architecture& a : kArchitectures)
     if (a.hf_class == hf_class) row = &a;
   for (const Architecture& a : kArchitectures)
-    if (!row && model_type == a.hf_model_type) row = &a;
+    if (hf_class.empty() && model_type == a.hf_model_type) row = &a;  // a class that is named must be known
   if (row) {
     Config config = row->from_hf(fields, has);
     config.arch = row->name;

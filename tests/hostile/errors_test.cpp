@@ -59,7 +59,7 @@ TEST_F(NamedErrors, ATruncatedGgufNamesTheFirstMissingTensorAndTheSizes) {
   expect_says(
       error_of([&] { load_model(path); }),
       {path.string(), "tensor 'blk.", "its data ends at byte ", fmt::format("the file at byte {}", whole / 2),
-       "cut short", "of 39 tensors are not whole", "download it again"});
+       "cut short", "of 38 tensors are not whole", "download it again"});
 }
 
 TEST_F(NamedErrors, ThePublishedTruncatedGguf) {
@@ -119,7 +119,8 @@ TEST_F(NamedErrors, DimensionsOfZeroOrWithoutMeasure) {
 TEST_F(NamedErrors, AnUnknownField) {
   expect_says(with_field("llama", "new_kind_of_norm", 3),
               {"config.json", "'new_kind_of_norm'", "--allow-field"});
-  expect_says(with_field("llama", "model_type", "mamba"), {"config.json"});
+  expect_says(with_field("llama", "architectures", Json(JsonArray{Json("MambaForCausalLM")})),
+              {"config.json", "Mamba"});
 }
 
 TEST_F(NamedErrors, AMergeOfUnknownPieces) {
@@ -134,7 +135,7 @@ TEST_F(NamedErrors, ATemplateWithoutEndOrTooDeep) {
   const auto render = [&](const std::string& source) {
     return error_of([&] { ChatFormat::from_template(source, {}, "t.jinja").render(prompt); });
   };
-  expect_says(render("{% for a in range(10000000) %}{% for b in range(10000000) %}{% endfor %}{% endfor %}"),
+  expect_says(render("{% for a in range(100000) %}{% for b in range(100000) %}{% endfor %}{% endfor %}"),
               {"t.jinja", "line 1", "did not end"});
   expect_says(render("{% macro m() %}{{ m() }}{% endmacro %}\n{{ m() }}"), {"t.jinja", "line"});
   std::string nested, brackets = "{{ ";
