@@ -28,7 +28,7 @@ void key_panel(const std::byte* base, const KeyRows& rows, float (*panel)[16]) {
   for (; c + per_word <= rows.width; c += per_word) {
     Vi w[4];
     transpose4(base + c * kv_bytes(rows.format), rows.row_bytes, w);
-    unroll<4>([&](auto j) {
+    unroll<4>([&](auto j) MINKE_INLINED {
       if (rows.format == KvFormat::f32) {
         store(panel[c + j], as_float(w[j]));
       } else {
@@ -63,7 +63,7 @@ template <typename F>
 MINKE_INLINE void query_tiles(int rows, const F& f) {
   int i = 0;
   for (; i + kTokenTile <= rows; i += kTokenTile) f(Index<kTokenTile>{}, i);
-  unroll<kTokenTile>([&](auto n) {
+  unroll<kTokenTile>([&](auto n) MINKE_INLINED {
     if constexpr (n > 0)
       if (rows - i == n) f(n, i);
   });
@@ -72,10 +72,10 @@ MINKE_INLINE void query_tiles(int rows, const F& f) {
 // dots[t] = q[t] . each of the panel's sixteen keys. q: rows of a tile interleaved, [width][T].
 template <int T>
 MINKE_INLINE void tile_dots(const float (*panel)[16], const float* q, int width, Vf dots[T]) {
-  unroll<T>([&](auto t) { dots[t] = zero_f(); });
+  unroll<T>([&](auto t) MINKE_INLINED { dots[t] = zero_f(); });
   for (int c = 0; c < width; ++c, q += T) {
     const Vf key = load(panel[c]);
-    unroll<T>([&](auto t) { dots[t] = fma(key, set1(q[t]), dots[t]); });
+    unroll<T>([&](auto t) MINKE_INLINED { dots[t] = fma(key, set1(q[t]), dots[t]); });
   }
 }
 
@@ -106,7 +106,7 @@ void chunk_scores(const AttendSpan& a, int first, int last, const Memory& m) {
     query_tiles(a.queries, [&](auto T, int i) {
       Vf dots[T];
       tile_dots<T>(m.panel, m.queries + i * width, width, dots);
-      unroll<T>([&](auto t) { store(m.scores + (i + t) * kChunk + s - first, dots[t]); });
+      unroll<T>([&](auto t) MINKE_INLINED { store(m.scores + (i + t) * kChunk + s - first, dots[t]); });
     });
   }
 }
@@ -160,14 +160,15 @@ void chunk_values(const AttendSpan& a, int first, int keys, const float* factors
     query_tiles(a.queries, [&](auto T, int i) {
       const float* weights = m.scores + i * kChunk;
       Vf total[T];
-      unroll<T>([&](auto t) {
+      unroll<T>([&](auto t) MINKE_INLINED {
         total[t] = mul(load_first(a.out + (i + t) * width + column, left), set1(factors[i + t]));
       });
       for (int s = 0; s < keys; ++s) {
         const Vf value = load(m.panel[s]);
-        unroll<T>([&](auto t) { total[t] = fma(value, set1(weights[t * kChunk + s]), total[t]); });
+        unroll<T>([&](auto t)
+                      MINKE_INLINED { total[t] = fma(value, set1(weights[t * kChunk + s]), total[t]); });
       }
-      unroll<T>([&](auto t) { store_first(a.out + (i + t) * width + column, total[t], left); });
+      unroll<T>([&](auto t) MINKE_INLINED { store_first(a.out + (i + t) * width + column, total[t], left); });
     });
   }
 }
@@ -207,7 +208,7 @@ void index_scores(const float* q, const float* w, int heads, const KeyRows& keys
     query_tiles(heads, [&](auto T, int h) {
       Vf dots[T];
       tile_dots<T>(m.panel, m.queries + h * keys.width, keys.width, dots);
-      unroll<T>([&](auto t) { total = fma(set1(w[h + t]), max(dots[t], zero_f()), total); });
+      unroll<T>([&](auto t) MINKE_INLINED { total = fma(set1(w[h + t]), max(dots[t], zero_f()), total); });
     });
     store_first(scores + s - first, total, last - s);
   }

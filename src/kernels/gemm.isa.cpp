@@ -36,15 +36,15 @@ template <typename F, int T, typename Take>
 MINKE_INLINE void sub_block(const Panel& p, const QuantTile<T>& x, int i, const Take& take) {
   constexpr int kDots = F::kSub / 4;
   static_assert(kDots % kGroup<F> == 0);
-  unroll<kDots / kGroup<F>>([&](auto g) {
+  unroll<kDots / kGroup<F>>([&](auto g) MINKE_INLINED {
     Part part[T];
-    unroll<T>([&](auto t) { part[t] = zero_part(); });
-    unroll<kGroup<F>>([&](auto j) {
+    unroll<T>([&](auto t) MINKE_INLINED { part[t] = zero_part(); });
+    unroll<kGroup<F>>([&](auto j) MINKE_INLINED {
       const int k = i * kDots + g * kGroup<F> + j;
       const Vi w = code_word(p, k);
-      unroll<T>([&](auto t) { part[t] = dot_part(part[t], w, broadcast4(x.q[k][t])); });
+      unroll<T>([&](auto t) MINKE_INLINED { part[t] = dot_part(part[t], w, broadcast4(x.q[k][t])); });
     });
-    unroll<T>([&](auto t) { take(part[t], t); });
+    unroll<T>([&](auto t) MINKE_INLINED { take(part[t], t); });
   });
 }
 
@@ -52,13 +52,15 @@ MINKE_INLINE void sub_block(const Panel& p, const QuantTile<T>& x, int i, const 
 template <typename F, int T, typename Take>
 MINKE_INLINE void wide_sub_block(const Panel& p, const QuantTile<T>& x, int i, const Take& take) {
   Vi sum[T];
-  unroll<T>([&](auto t) { sum[t] = kSignedCodes ? zero_i() : set1(-128 * x.sum[i * F::kSub / 32][t]); });
-  unroll<F::kSub / 4>([&](auto j) {
+  unroll<T>([&](auto t) MINKE_INLINED {
+    sum[t] = kSignedCodes ? zero_i() : set1(-128 * x.sum[i * F::kSub / 32][t]);
+  });
+  unroll<F::kSub / 4>([&](auto j) MINKE_INLINED {
     const int k = i * (F::kSub / 4) + j;
     const Vi w = code_word(p, k);
-    unroll<T>([&](auto t) { sum[t] = dot_wide(sum[t], w, broadcast4(x.q[k][t])); });
+    unroll<T>([&](auto t) MINKE_INLINED { sum[t] = dot_wide(sum[t], w, broadcast4(x.q[k][t])); });
   });
-  unroll<T>([&](auto t) { take(sum[t], t); });
+  unroll<T>([&](auto t) MINKE_INLINED { take(sum[t], t); });
 }
 
 // The integers of one block, scaled: total = sum of scale * step * (code - offset) * q over sub-blocks whose
@@ -66,21 +68,21 @@ MINKE_INLINE void wide_sub_block(const Panel& p, const QuantTile<T>& x, int i, c
 template <typename F, int T>
 MINKE_INLINE void integer_block(const Panel& p, const Steps* steps, const QuantTile<T>& x, uint32_t subs,
                                 Vi total[T]) {
-  unroll<T>([&](auto t) { total[t] = zero_i(); });
+  unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_i(); });
   for (int i = 0; i < kBlock / F::kSub; ++i) {
     const int column = i * F::kSub / 32;
     if ((subs >> column & 1) == 0) continue;
     const int32_t* step = x.step[column];
     if constexpr (F::kOffset == 128) {
-      wide_sub_block<F, T>(p, x, i, [&](Vi sum, auto t) {
+      wide_sub_block<F, T>(p, x, i, [&](Vi sum, auto t) MINKE_INLINED {
         total[t] = add(total[t], mul(sum, mul(load(p.scale[i]), set1(step[t]))));
       });
     } else if (steps) {
-      sub_block<F, T>(p, x, i, [&](Part part, auto t) {
+      sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED {
         total[t] = add_scaled(total[t], part, load(steps->word[i][step[t] - 1]));
       });
     } else {
-      sub_block<F, T>(p, x, i, [&](Part part, auto t) {
+      sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED {
         total[t] = add_scaled(total[t], part, scale_word(mul(load(p.scale[i]), set1(step[t]))));
       });
     }
@@ -88,13 +90,14 @@ MINKE_INLINE void integer_block(const Panel& p, const Steps* steps, const QuantT
   if constexpr (F::kOffset > 0 && F::kOffset < 128) {
     static_assert(F::kSub == 16);
     Vi above[T];
-    unroll<T>([&](auto t) { above[t] = zero_i(); });
+    unroll<T>([&](auto t) MINKE_INLINED { above[t] = zero_i(); });
     for (int j = 0; j < 8; ++j) {
       const Vi scales =
           bit_or(bit_and(load(p.scale[2 * j]), set1(0xffff)), shl<16>(load(p.scale[2 * j + 1])));
-      unroll<T>([&](auto t) { above[t] = dot16(above[t], scales, broadcast4(x.steps_sum16[j][t])); });
+      unroll<T>([&](auto t)
+                    MINKE_INLINED { above[t] = dot16(above[t], scales, broadcast4(x.steps_sum16[j][t])); });
     }
-    unroll<T>([&](auto t) { total[t] = sub(total[t], mul(above[t], set1(F::kOffset))); });
+    unroll<T>([&](auto t) MINKE_INLINED { total[t] = sub(total[t], mul(above[t], set1(F::kOffset))); });
   }
 }
 
@@ -104,20 +107,21 @@ void multiply_integer(const Panel& p, const Steps* steps, const QuantTile<T>& x,
   Vi total[T];
   integer_block<F, T>(p, steps, x, subs, total);
   Vf value[T];
-  unroll<T>([&](auto t) { value[t] = mul(load(p.d), to_float(total[t])); });
+  unroll<T>([&](auto t) MINKE_INLINED { value[t] = mul(load(p.d), to_float(total[t])); });
   if constexpr (F::kMin) {
-    unroll<T>([&](auto t) { total[t] = zero_i(); });
+    unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_i(); });
     for (int j = 0; j < kBlock / F::kSub / 2; ++j) {
       const Vi min = load(reinterpret_cast<const int32_t*>(p.min[j]));
-      unroll<T>([&](auto t) {
+      unroll<T>([&](auto t) MINKE_INLINED {
         total[t] = dot16(total[t], min, broadcast4(F::kSub == 16 ? x.steps_sum16[j][t] : x.steps_sum[j][t]));
       });
     }
     const Vf negative = sub(zero_f(), load(p.dmin));
-    unroll<T>([&](auto t) { value[t] = fma(negative, to_float(total[t]), value[t]); });
+    unroll<T>([&](auto t) MINKE_INLINED { value[t] = fma(negative, to_float(total[t]), value[t]); });
   }
-  unroll<T>(
-      [&](auto t) { store(out + kPanel * t, fma(value[t], set1(x.scale[0][t]), load(out + kPanel * t))); });
+  unroll<T>([&](auto t) MINKE_INLINED {
+    store(out + kPanel * t, fma(value[t], set1(x.scale[0][t]), load(out + kPanel * t)));
+  });
 }
 
 // total += 32 columns under f32 scales.
@@ -126,16 +130,19 @@ MINKE_INLINE void add_scaled_32(const Panel& p, const QuantTile<T>& x, int i, Vf
   static_assert(F::kSub == 32);
   Vi sum[T];
   if constexpr (F::kOffset == 128) {
-    wide_sub_block<F, T>(p, x, i, [&](Vi s, auto t) { sum[t] = s; });
+    wide_sub_block<F, T>(p, x, i, [&](Vi s, auto t) MINKE_INLINED { sum[t] = s; });
   } else {
-    unroll<T>([&](auto t) { sum[t] = F::kOffset == 0 ? zero_i() : set1(-F::kOffset * x.sum[i][t]); });
-    sub_block<F, T>(p, x, i, [&](Part part, auto t) { sum[t] = add_part(sum[t], part); });
+    unroll<T>([&](auto t)
+                  MINKE_INLINED { sum[t] = F::kOffset == 0 ? zero_i() : set1(-F::kOffset * x.sum[i][t]); });
+    sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED { sum[t] = add_part(sum[t], part); });
   }
   const Vf scale = load(p.fscale[i]);
-  unroll<T>([&](auto t) { total[t] = fma(mul(scale, to_float(sum[t])), set1(x.scale[i][t]), total[t]); });
+  unroll<T>([&](auto t) MINKE_INLINED {
+    total[t] = fma(mul(scale, to_float(sum[t])), set1(x.scale[i][t]), total[t]);
+  });
   if constexpr (F::kMin) {
     const Vf min = load(p.fmin[i]);
-    unroll<T>([&](auto t) { total[t] = fma(min, set1(x.scaled_sum[i][t]), total[t]); });
+    unroll<T>([&](auto t) MINKE_INLINED { total[t] = fma(min, set1(x.scaled_sum[i][t]), total[t]); });
   }
 }
 
@@ -144,12 +151,12 @@ template <typename F, int T>
 void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, uint32_t rest,
                            const QuantTile<T>& second, float* out) {
   Vf total[T];
-  unroll<T>([&](auto t) { total[t] = load(out + kPanel * t); });
+  unroll<T>([&](auto t) MINKE_INLINED { total[t] = load(out + kPanel * t); });
   for (int i = 0; i < subs; ++i) {
     add_scaled_32<F, T>(p, x, i, total);
     if (rest >> i & 1) add_scaled_32<F, T>(p, second, i, total);
   }
-  unroll<T>([&](auto t) { store(out + kPanel * t, total[t]); });
+  unroll<T>([&](auto t) MINKE_INLINED { store(out + kPanel * t, total[t]); });
 }
 
 // 32s of which some token of the tile has a rest.
@@ -164,12 +171,12 @@ MINKE_INLINE uint32_t rests_of(const QuantTile<T>& x) {
 template <int T>
 void multiply_wide(const float (*w)[kPanel], int cols, const FloatTile<T>& x, float* out) {
   Vf total[T];
-  unroll<T>([&](auto t) { total[t] = zero_f(); });
+  unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_f(); });
   for (int k = 0; k < cols; ++k) {
     const Vf row = load(w[k]);
-    unroll<T>([&](auto t) { total[t] = fma(row, set1(x.x[k][t]), total[t]); });
+    unroll<T>([&](auto t) MINKE_INLINED { total[t] = fma(row, set1(x.x[k][t]), total[t]); });
   }
-  unroll<T>([&](auto t) { store(out + kPanel * t, add(load(out + kPanel * t), total[t])); });
+  unroll<T>([&](auto t) MINKE_INLINED { store(out + kPanel * t, add(load(out + kPanel * t), total[t])); });
 }
 
 // A panel's values in f32, rounded as the reference dequantisers round.
@@ -192,7 +199,7 @@ void widen(const Panel& p, int subs, float (*wide)[kPanel]) {
     }
     for (int k = i * F::kSub / 4; k < (i + 1) * F::kSub / 4; ++k) {
       const Vi word = kSigned ? bit_xor(code_word(p, k), bytes_of(128)) : code_word(p, k);
-      unroll<4>([&](auto b) {
+      unroll<4>([&](auto b) MINKE_INLINED {
         const Vf value = mul(scale, sub(to_float(byte_of<b>(word)), offset));
         store(wide[4 * k + b], F::kMin ? add(value, min) : value);
       });
@@ -247,7 +254,7 @@ MINKE_INLINE void for_tiles(const Operand& x, int block, float* sums, int64_t ti
   for (; t + kTokenTile <= x.tokens; t += kTokenTile, at += bytes * kTokenTile, sums += tile_stride)
     multiply(Index<kTokenTile>{}, at, sums);
   const int left = x.tokens - t;
-  unroll<kTokenTile>([&](auto n) {
+  unroll<kTokenTile>([&](auto n) MINKE_INLINED {
     if constexpr (n > 0)
       if (left == n) multiply(n, at, sums);
   });
@@ -329,7 +336,7 @@ MINKE_INLINE void widen_floats(const Walk& walk, int cols, float factor, float (
     Vi w[4], out[kColumns];
     transpose4(walk.base + c * F::kBytes, walk.stride, w);
     F::columns16bytes(w, out);
-    unroll<kColumns>([&](auto j) { put(c + j, out[j]); });
+    unroll<kColumns>([&](auto j) MINKE_INLINED { put(c + j, out[j]); });
   }
   if (c == cols) return;
   std::byte rest[kPanel * 16] = {};

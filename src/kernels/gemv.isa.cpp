@@ -44,7 +44,7 @@ MINKE_INLINE __m256i row_total(const uint8_t* block, const QuantTile<1>& x, __m1
   const __m256i scales =
       F::scales(block, steps);  // lane pairs: shuffle i gives the 16-bit scales of 32 columns i
   __m256i total = _mm256_setzero_si256();
-  const auto add = [&](auto i) {
+  const auto add = [&](auto i) MINKE_INLINED {
     const __m256i scale =
         _mm256_shuffle_epi8(scales, _mm256_set1_epi16(static_cast<int16_t>(0x0100 + 0x0202 * i)));
     const __m256i products = pairs<F>(F::codes(block, i), columns_of(x, i));
@@ -69,7 +69,7 @@ MINKE_INLINE __m128 add_block(const uint8_t* const rows[4], int64_t offset, cons
   const __m128i steps = _mm_packs_epi32(load128(x.step), load128(x.step[4]));
   __m256i total[4], min[4];
   alignas(16) uint16_t d[8], dmin[8];
-  unroll<4>([&](auto r) {
+  unroll<4>([&](auto r) MINKE_INLINED {
     const uint8_t* block = rows[r] + offset;
     total[r] = row_total<F>(block, x, steps, subs);
     std::memcpy(&d[r], block + F::kD, 2);
@@ -121,7 +121,7 @@ MINKE_INLINE __m256 add_columns(const __m256i codes[8], __m256 scale, __m256 min
                                 int i, __m256 out) {
   const __m256i q = columns_of(x, i), one = _mm256_set1_epi16(1);
   __m256i sum[8];
-  unroll<8>([&](auto r) { sum[r] = _mm256_madd_epi16(pairs<F>(codes[r], q), one); });
+  unroll<8>([&](auto r) MINKE_INLINED { sum[r] = _mm256_madd_epi16(pairs<F>(codes[r], q), one); });
   __m256i total = sums_of_8(sum);
   if constexpr (F::kOffset > 0) total = _mm256_sub_epi32(total, _mm256_set1_epi32(F::kOffset * x.sum[i][0]));
   out = _mm256_fmadd_ps(_mm256_mul_ps(scale, _mm256_cvtepi32_ps(total)), _mm256_set1_ps(x.scale[i][0]), out);
@@ -142,7 +142,7 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
       const int b = g / 8, i = g % 8;
       const int64_t offset = int64_t{g} * F::kBytes;
       __m256i codes[8];
-      unroll<8>([&](auto n) { codes[n] = F::codes(at[n] + offset); });
+      unroll<8>([&](auto n) MINKE_INLINED { codes[n] = F::codes(at[n] + offset); });
       if (g % 2 == 0)
         for (const uint8_t* p : at) __builtin_prefetch(p + offset + kPrefetch);
       const __m256 scale = F::scale(at, offset);

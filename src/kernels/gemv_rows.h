@@ -33,7 +33,7 @@ MINKE_INLINE __m256i looked_up(__m256i nibbles, const int8_t* table) {
 // The f16 at `offset` of eight rows.
 MINKE_INLINE __m256 halves(const uint8_t* const at[8], int64_t offset) {
   alignas(16) uint16_t h[8];
-  unroll<8>([&](auto r) { std::memcpy(&h[r], at[r] + offset, 2); });
+  unroll<8>([&](auto r) MINKE_INLINED { std::memcpy(&h[r], at[r] + offset, 2); });
   return _mm256_cvtph_ps(load128(h));
 }
 
@@ -96,7 +96,7 @@ struct RowMxfp4 : Row32 {
   static MINKE_INLINE __m256i codes(const uint8_t* p) { return looked_up(nibbles_of(p + 1), kMxfp4Values); }
   static MINKE_INLINE __m256 scale(const uint8_t* const at[8], int64_t offset) {
     alignas(32) uint32_t power[8];  // 2^(e - 128); the two least exponents are f32 subnormals
-    unroll<8>([&](auto r) {
+    unroll<8>([&](auto r) MINKE_INLINED {
       const uint32_t e = at[r][offset];
       power[r] = e < 2 ? 0x00200000u << e : (e - 1) << 23;
     });
@@ -173,7 +173,7 @@ struct RowIq4Xs : Row256 {
     std::memcpy(&high, p + 2, 2);
     std::memcpy(&low, p + 4, 4);
     alignas(16) int16_t scale[8];
-    unroll<8>([&](auto i) {
+    unroll<8>([&](auto i) MINKE_INLINED {
       scale[i] = static_cast<int16_t>(
           static_cast<int>((low >> 4 * i & 15) | (uint32_t{high} >> 2 * i & 3) << 4) - 32);
     });

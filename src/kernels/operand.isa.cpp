@@ -147,7 +147,7 @@ void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, 
       t += kTokenTile;
       continue;
     }
-    unroll<kTokenTile>([&](auto n) {
+    unroll<kTokenTile>([&](auto n) MINKE_INLINED {
       if constexpr (n > 0)
         if (left == n) prepare_tile<n>(grain, rows, stride, cols, block_stride, at, at + to_second);
     });

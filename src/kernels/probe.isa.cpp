@@ -11,29 +11,29 @@ constexpr int kAccumulators = 16;
 int64_t spin_int8(int64_t rounds) {
   Part total[kAccumulators];
   Vi u = set1(0x01020304), s = set1(0x05060708);
-  unroll<kAccumulators>([&](auto i) {
+  unroll<kAccumulators>([&](auto i) MINKE_INLINED {
     total[i] = zero_part();
     opaque(total[i]);  // else all sixteen are one
   });
   for (int64_t r = 0; r < rounds; ++r) {
     opaque(u);
-    unroll<kAccumulators>([&](auto i) { total[i] = dot_part(total[i], u, s); });
+    unroll<kAccumulators>([&](auto i) MINKE_INLINED { total[i] = dot_part(total[i], u, s); });
   }
-  unroll<kAccumulators>([&](auto i) { opaque(total[i]); });
+  unroll<kAccumulators>([&](auto i) MINKE_INLINED { opaque(total[i]); });
   return rounds * kAccumulators * 16 * 4;
 }
 
 int64_t spin_f32(int64_t rounds) {
   Vf total[kAccumulators], a = set1(1.0f), b = set1(0.5f);
-  unroll<kAccumulators>([&](auto i) {
+  unroll<kAccumulators>([&](auto i) MINKE_INLINED {
     total[i] = zero_f();
     opaque(total[i]);
   });
   for (int64_t r = 0; r < rounds; ++r) {
     opaque(a);
-    unroll<kAccumulators>([&](auto i) { total[i] = fma(a, b, total[i]); });
+    unroll<kAccumulators>([&](auto i) MINKE_INLINED { total[i] = fma(a, b, total[i]); });
   }
-  unroll<kAccumulators>([&](auto i) { opaque(total[i]); });
+  unroll<kAccumulators>([&](auto i) MINKE_INLINED { opaque(total[i]); });
   return rounds * kAccumulators * 16;
 }
 

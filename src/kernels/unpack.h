@@ -22,7 +22,7 @@ template <typename Change>
 MINKE_INLINE void unpack_nibbles(const std::byte* base, int64_t stride, Panel& p, int sub, Change change) {
   Vi w[4];
   transpose4(base, stride, w);
-  unroll<4>([&](auto j) {
+  unroll<4>([&](auto j) MINKE_INLINED {
     set_codes(p, 8 * sub + j, change(nibbles(w[j]), j));
     set_codes(p, 8 * sub + 4 + j, change(nibbles(shr<4>(w[j])), Index<4 + j>{}));
   });
@@ -80,7 +80,8 @@ struct UnpackQ5_0 {
     for (int i = 0; i < subs; ++i, base += kBytes) {
       set_half_scale(base, stride, p.fscale[i]);
       const Vi high = column_u32(base + 2, stride);
-      unpack_nibbles(base + 6, stride, p, i, [&](Vi n, auto k) { return bit_or(n, fifth_bits<k>(high)); });
+      unpack_nibbles(base + 6, stride, p, i,
+                     [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
     }
   }
 };
@@ -94,7 +95,8 @@ struct UnpackQ5_1 {
       set_half_scale(base, stride, p.fscale[i]);
       set_half_scale(base + 2, stride, p.fmin[i]);
       const Vi high = column_u32(base + 4, stride);
-      unpack_nibbles(base + 8, stride, p, i, [&](Vi n, auto k) { return bit_or(n, fifth_bits<k>(high)); });
+      unpack_nibbles(base + 8, stride, p, i,
+                     [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
     }
   }
 };
@@ -109,7 +111,9 @@ struct UnpackQ8_0 {
       for (int h = 0; h < 2; ++h) {
         Vi w[4];
         transpose4(base + 2 + 16 * h, stride, w);
-        unroll<4>([&](auto j) { set_codes(p, 8 * i + 4 * h + j, wide_codes(bit_xor(w[j], bytes_of(128)))); });
+        unroll<4>([&](auto j) MINKE_INLINED {
+          set_codes(p, 8 * i + 4 * h + j, wide_codes(bit_xor(w[j], bytes_of(128))));
+        });
       }
     }
   }
@@ -163,7 +167,7 @@ MINKE_INLINE void set_super_scales(Vi d_and_dmin, Panel& p) {
 
 // Four scales (or minima) in the bytes of `word`, from sub-block `at`.
 MINKE_INLINE void set_scales4(Vi word, int at, Panel& p) {
-  unroll<4>([&](auto i) { store(p.scale[at + i], byte_of<i>(word)); });
+  unroll<4>([&](auto i) MINKE_INLINED { store(p.scale[at + i], byte_of<i>(word)); });
 }
 MINKE_INLINE void set_mins4(Vi word, int at, Panel& p) {
   const Vi low = bit_or(bit_and(word, set1(255)), shl<8>(bit_and(word, set1(0xff00))));
@@ -193,7 +197,7 @@ struct UnpackQ4K {
       Vi w[4];
       transpose4(base + 16 + 16 * c, stride, w);
       const int k = c / 2 * 16 + c % 2 * 4;
-      unroll<4>([&](auto j) {
+      unroll<4>([&](auto j) MINKE_INLINED {
         set_codes(p, k + j, nibbles(w[j]));
         set_codes(p, k + 8 + j, nibbles(shr<4>(w[j])));
       });
@@ -207,13 +211,13 @@ struct UnpackQ5K {
   static constexpr bool kMin = true, kIntegerScales = true;
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
     unpack_k_header(base, stride, p);
-    unroll<2>([&](auto half) {
+    unroll<2>([&](auto half) MINKE_INLINED {
       Vi high[4];  // bit i of each byte belongs to sub-block i
       transpose4(base + 16 + 16 * half, stride, high);
-      unroll<4>([&](auto pair) {
+      unroll<4>([&](auto pair) MINKE_INLINED {
         Vi w[4];
         transpose4(base + 48 + 32 * pair + 16 * half, stride, w);
-        unroll<4>([&](auto j) {
+        unroll<4>([&](auto j) MINKE_INLINED {
           const Vi low_bit = bit_and(shr<2 * pair>(high[j]), bytes_of(1));
           const Vi high_bit = bit_and(shr<2 * pair + 1>(high[j]), bytes_of(1));
           const int k = 16 * pair + 4 * half + j;
@@ -234,17 +238,17 @@ struct UnpackQ6K {
     transpose4(base + 194, stride, w);  // the last 16 bytes, d at the end
     store(p.d, half_to_float(shr<16>(w[3])));
     transpose4(base + 192, stride, w);
-    unroll<4>([&](auto j) {
-      unroll<4>([&](auto i) { store(p.scale[4 * j + i], sar<24>(shl<24 - 8 * i>(w[j]))); });
+    unroll<4>([&](auto j) MINKE_INLINED {
+      unroll<4>([&](auto i) MINKE_INLINED { store(p.scale[4 * j + i], sar<24>(shl<24 - 8 * i>(w[j]))); });
     });
-    unroll<2>([&](auto h) {
-      unroll<2>([&](auto part) {  // columns 16 part .. 16 part + 15 of each group of 32
+    unroll<2>([&](auto h) MINKE_INLINED {
+      unroll<2>([&](auto part) MINKE_INLINED {  // columns 16 part .. 16 part + 15 of each group of 32
         Vi top[4];
         transpose4(base + 128 + 32 * h + 16 * part, stride, top);
-        unroll<2>([&](auto g) {  // groups g and g + 2 share these 16 bytes
+        unroll<2>([&](auto g) MINKE_INLINED {  // groups g and g + 2 share these 16 bytes
           Vi low[4];
           transpose4(base + 64 * h + 32 * g + 16 * part, stride, low);
-          unroll<4>([&](auto j) {
+          unroll<4>([&](auto j) MINKE_INLINED {
             const int k = 32 * h + 8 * g + 4 * part + j;
             const Vi even = shl<4>(bit_and(shr<2 * g>(top[j]), bytes_of(3)));
             const Vi odd = shl<4>(bit_and(shr<2 * g + 4>(top[j]), bytes_of(3)));
@@ -268,23 +272,23 @@ struct UnpackQ3K {
     store(p.d, half_to_float(shr<16>(w[3])));
     const Vi low[2] = {bit_or(shr<16>(w[0]), shl<16>(w[1])), bit_or(shr<16>(w[1]), shl<16>(w[2]))};
     const Vi high = bit_or(shr<16>(w[2]), shl<16>(w[3]));
-    unroll<4>([&](auto j) {  // scales 4j .. 4j + 3
+    unroll<4>([&](auto j) MINKE_INLINED {  // scales 4j .. 4j + 3
       const Vi bits = shl<4>(bit_and(shr<2 * j>(high), bytes_of(3)));
       const Vi word = bit_or(nibbles(shr<j / 2 * 4>(low[j % 2])), bits);
-      unroll<4>([&](auto i) { store(p.scale[4 * j + i], sub(byte_of<i>(word), set1(32))); });
+      unroll<4>([&](auto i) MINKE_INLINED { store(p.scale[4 * j + i], sub(byte_of<i>(word), set1(32))); });
     });
   }
 
   static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
     unpack_scales(base, stride, p);
-    unroll<2>([&](auto part) {
+    unroll<2>([&](auto part) MINKE_INLINED {
       Vi mask[4];
       transpose4(base + 16 * part, stride, mask);
-      unroll<2>([&](auto h) {
+      unroll<2>([&](auto h) MINKE_INLINED {
         Vi q[4];
         transpose4(base + 32 + 32 * h + 16 * part, stride, q);
-        unroll<4>([&](auto g) {
-          unroll<4>([&](auto j) {
+        unroll<4>([&](auto g) MINKE_INLINED {
+          unroll<4>([&](auto j) MINKE_INLINED {
             const Vi two = bit_and(shr<2 * g>(q[j]), bytes_of(3));
             const Vi third = shl<2>(bit_and(shr<4 * h + g>(mask[j]), bytes_of(1)));
             set_codes(p, 32 * h + 8 * g + 4 * part + j, bit_or(two, third));
@@ -304,16 +308,16 @@ struct UnpackQ2K {
     transpose4(base + 68, stride, w);  // the last 16 bytes, d and dmin at the end
     set_super_scales(w[3], p);
     transpose4(base, stride, w);
-    unroll<4>([&](auto j) {
+    unroll<4>([&](auto j) MINKE_INLINED {
       set_scales4(nibbles(w[j]), 4 * j, p);
       set_mins4(nibbles(shr<4>(w[j])), 4 * j, p);
     });
-    unroll<2>([&](auto h) {
-      unroll<2>([&](auto part) {
+    unroll<2>([&](auto h) MINKE_INLINED {
+      unroll<2>([&](auto part) MINKE_INLINED {
         Vi q[4];
         transpose4(base + 16 + 32 * h + 16 * part, stride, q);
-        unroll<4>([&](auto g) {
-          unroll<4>([&](auto j) {
+        unroll<4>([&](auto g) MINKE_INLINED {
+          unroll<4>([&](auto j) MINKE_INLINED {
             set_codes(p, 32 * h + 8 * g + 4 * part + j, bit_and(shr<2 * g>(q[j]), bytes_of(3)));
           });
         });
@@ -330,7 +334,7 @@ struct UnpackIq4Xs {
     Vi w[4];
     transpose4(base, stride, w);  // d, scales_h, scales_l[4], the first of qs
     store(p.d, half_to_float(bit_and(w[0], set1(0xffff))));
-    unroll<8>([&](auto i) {
+    unroll<8>([&](auto i) MINKE_INLINED {
       const Vi low = bit_and(shr<4 * i>(w[1]), set1(15)), high = bit_and(shr<16 + 2 * i>(w[0]), set1(3));
       store(p.scale[i], sub(bit_or(low, shl<4>(high)), set1(32)));
     });
@@ -346,14 +350,14 @@ struct UnpackF32 {
   static constexpr Format kFormat = Format::f32;
   static constexpr int kBytes = 4;
   static MINKE_INLINE void columns16bytes(const Vi w[4], Vi out[4]) {
-    unroll<4>([&](auto j) { out[j] = w[j]; });
+    unroll<4>([&](auto j) MINKE_INLINED { out[j] = w[j]; });
   }
 };
 struct UnpackF16 {
   static constexpr Format kFormat = Format::f16;
   static constexpr int kBytes = 2;
   static MINKE_INLINE void columns16bytes(const Vi w[4], Vi out[8]) {
-    unroll<4>([&](auto j) {
+    unroll<4>([&](auto j) MINKE_INLINED {
       out[2 * j] = as_int(half_to_float(bit_and(w[j], set1(0xffff))));
       out[2 * j + 1] = as_int(half_to_float(shr<16>(w[j])));
     });
@@ -363,7 +367,7 @@ struct UnpackBf16 {
   static constexpr Format kFormat = Format::bf16;
   static constexpr int kBytes = 2;
   static MINKE_INLINE void columns16bytes(const Vi w[4], Vi out[8]) {
-    unroll<4>([&](auto j) {
+    unroll<4>([&](auto j) MINKE_INLINED {
       out[2 * j] = shl<16>(w[j]);
       out[2 * j + 1] = shl<16>(shr<16>(w[j]));
     });
@@ -375,8 +379,8 @@ struct UnpackF8 {
   // Exponent and mantissa moved into f32's place, 120 powers of two too low: 2^120 brings subnormals right as
   // well.
   static MINKE_INLINE void columns16bytes(const Vi w[4], Vi out[16]) {
-    unroll<4>([&](auto j) {
-      unroll<4>([&](auto i) {
+    unroll<4>([&](auto j) MINKE_INLINED {
+      unroll<4>([&](auto i) MINKE_INLINED {
         const Vi byte = byte_of<i>(w[j]);
         const Vi sign = shl<24>(bit_and(byte, set1(128))), rest = shl<20>(bit_and(byte, set1(127)));
         out[4 * j + i] = as_int(mul(as_float(bit_or(sign, rest)), set1(0x1p120f)));
