@@ -119,9 +119,12 @@ constexpr int part_dots(int largest) {
   return dots >= 8 ? 8 : dots >= 4 ? 4 : dots >= 2 ? 2 : 1;
 }
 inline Part zero_part() { return {_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+// Sums are told apart from what follows: GCC 12 reorders integer additions, and then runs out of registers.
 inline Part dot_part(Part p, Vi u, Vi s) {
-  return {_mm256_add_epi16(p.a, _mm256_maddubs_epi16(u.a, s.a)),
-          _mm256_add_epi16(p.b, _mm256_maddubs_epi16(u.b, s.b))};
+  p.a = _mm256_add_epi16(p.a, _mm256_maddubs_epi16(u.a, s.a));
+  p.b = _mm256_add_epi16(p.b, _mm256_maddubs_epi16(u.b, s.b));
+  asm volatile("" : "+x"(p.a), "+x"(p.b));
+  return p;
 }
 inline Vi scaled(Part p, Vi scale) {
   return {_mm256_madd_epi16(p.a, scale.a), _mm256_madd_epi16(p.b, scale.b)};
@@ -139,7 +142,11 @@ inline __m256i dot_wide(__m256i acc, __m256i w, __m256i s) {
   const __m256i products = _mm256_maddubs_epi16(_mm256_abs_epi8(w), _mm256_sign_epi8(s, w));
   return _mm256_add_epi32(acc, _mm256_madd_epi16(products, _mm256_set1_epi16(1)));
 }
-inline Vi dot_wide(Vi acc, Vi w, Vi s) { return {dot_wide(acc.a, w.a, s.a), dot_wide(acc.b, w.b, s.b)}; }
+inline Vi dot_wide(Vi acc, Vi w, Vi s) {
+  acc = {dot_wide(acc.a, w.a, s.a), dot_wide(acc.b, w.b, s.b)};
+  asm volatile("" : "+x"(acc.a), "+x"(acc.b));
+  return acc;
+}
 
 inline Vi lookup16(Vi nibbles, const int8_t* table) {
   const __m256i t = _mm256_broadcastsi128_si256(load128(table));
