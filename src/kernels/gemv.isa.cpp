@@ -13,6 +13,13 @@ namespace {
 
 constexpr int kPrefetch = 1024;  // bytes ahead in each row
 
+// How far ahead of a row's byte `offset` to prefetch: along the row, and from its end on in the row of the
+// next group.
+MINKE_INLINE int64_t ahead_of(int64_t offset, int64_t row_bytes, int group) {
+  const int64_t ahead = offset + kPrefetch;
+  return ahead < row_bytes ? ahead : ahead + (group - 1) * row_bytes;
+}
+
 // lane r = the sum of v[r]'s eight lanes.
 MINKE_INLINE __m128i sums_of_4(const __m256i v[4]) {
   const __m256i ab = _mm256_add_epi32(_mm256_unpacklo_epi32(v[0], v[1]), _mm256_unpackhi_epi32(v[0], v[1]));
@@ -49,6 +56,7 @@ MINKE_INLINE __m256i row_total(const uint8_t* block, const QuantTile<1>& x, __m1
         _mm256_shuffle_epi8(scales, _mm256_set1_epi16(static_cast<int16_t>(0x0100 + 0x0202 * i)));
     const __m256i products = pairs<F>(F::codes(block, i), columns_of(x, i));
     total = _mm256_add_epi32(total, _mm256_madd_epi16(products, scale));
+    asm volatile("" : "+x"(total));  // GCC 12 would reorder the additions, and run out of registers
   };
   if (subs == ~0u) {
     unroll<8>(add);
@@ -117,11 +125,14 @@ void gemv_integer(const Mat& w, int first_row, int rows, const Operand& x, float
 
 // out += 32 columns of eight rows, in the order of add_scaled_32.
 template <typename F>
-MINKE_INLINE __m256 add_columns(const __m256i codes[8], __m256 scale, __m256 min, const QuantTile<1>& x,
-                                int i, __m256 out) {
+MINKE_INLINE __m256 add_columns(const uint8_t* const at[8], int64_t offset, __m256 scale, __m256 min,
+                                const QuantTile<1>& x, int i, __m256 out) {
   const __m256i q = columns_of(x, i), one = _mm256_set1_epi16(1);
   __m256i sum[8];
-  unroll<8>([&](auto r) MINKE_INLINED { sum[r] = _mm256_madd_epi16(pairs<F>(codes[r], q), one); });
+  unroll<8>([&](auto r) MINKE_INLINED {
+    sum[r] = _mm256_madd_epi16(pairs<F>(F::codes(at[r] + offset), q), one);
+    asm volatile("" : "+x"(sum[r]));
+  });
   __m256i total = sums_of_8(sum);
   if constexpr (F::kOffset > 0) total = _mm256_sub_epi32(total, _mm256_set1_epi32(F::kOffset * x.sum[i][0]));
   out = _mm256_fmadd_ps(_mm256_mul_ps(scale, _mm256_cvtepi32_ps(total)), _mm256_set1_ps(x.scale[i][0]), out);
@@ -141,15 +152,13 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
     for (int g = 0; g < groups; ++g) {
       const int b = g / 8, i = g % 8;
       const int64_t offset = int64_t{g} * F::kBytes;
-      __m256i codes[8];
-      unroll<8>([&](auto n) MINKE_INLINED { codes[n] = F::codes(at[n] + offset); });
       if (g % 2 == 0)
-        for (const uint8_t* p : at) __builtin_prefetch(p + offset + kPrefetch);
+        for (const uint8_t* p : at) __builtin_prefetch(p + ahead_of(offset, w.row_bytes, 8));
       const __m256 scale = F::scale(at, offset);
       __m256 min = _mm256_setzero_ps();
       if constexpr (F::kMin) min = halves(at, offset + 2);
-      sum = add_columns<F>(codes, scale, min, tiles[b], i, sum);
-      if (tiles[b].rest[0] >> i & 1) sum = add_columns<F>(codes, scale, min, tiles[b + blocks], i, sum);
+      sum = add_columns<F>(at, offset, scale, min, tiles[b], i, sum);
+      if (tiles[b].rest[0] >> i & 1) sum = add_columns<F>(at, offset, scale, min, tiles[b + blocks], i, sum);
     }
     alignas(32) float result[8];
     _mm256_store_ps(result, sum);
