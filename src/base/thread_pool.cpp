@@ -39,7 +39,8 @@ void ThreadPool::await_change(std::atomic<uint32_t>& value, uint32_t old) const 
 }
 
 ThreadPool::ThreadPool(int threads)
-    : spin_(threads <= static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) {
+    : runs_(static_cast<size_t>(std::max(threads, 1))),
+      spin_(threads <= static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) {
   MINKE_CHECK(threads >= 1, "{} threads", threads);
   for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
 }

@@ -27,9 +27,10 @@ class ThreadPool {
     fork([](void* p, int thread) { (*static_cast<std::remove_reference_t<F>*>(p))(thread); }, &f);
   }
 
-  // f(begin, end, thread) over [0, count) in pieces of at most `grain`, each claimed by whichever thread is
-  // free. What a piece computes must not depend on the thread that computes it. Nobody waits for a thread
-  // that the system has not woken in time: the others do its share.
+  // f(begin, end, thread) over [0, count) in pieces of at most `grain`. Every thread has a run of
+  // neighbouring pieces, so that what it prefetches is what it reads next; one that is through with its own
+  // takes from the others'. What a piece computes must not depend on the thread that computes it. Nobody
+  // waits for a thread that the system has not woken in time: the others do its share.
   template <typename F>
   void for_each(int64_t count, int64_t grain, F&& f) {
     if (count <= grain || workers_.empty()) {
@@ -37,12 +38,19 @@ class ThreadPool {
         f(begin, begin + grain < count ? begin + grain : count, 0);
       return;
     }
-    next_.store(0, std::memory_order_relaxed);
+    const int64_t pieces = (count + grain - 1) / grain;
+    for (int t = 0; t < size(); ++t) {
+      runs_[static_cast<size_t>(t)].next.store(pieces * t / size(), std::memory_order_relaxed);
+      runs_[static_cast<size_t>(t)].end = pieces * (t + 1) / size();
+    }
     auto work = [&](int thread) {
-      for (;;) {
-        const int64_t begin = next_.fetch_add(grain, std::memory_order_relaxed);
-        if (begin >= count) return;
-        f(begin, begin + grain < count ? begin + grain : count, thread);
+      for (int i = 0; i < size(); ++i) {
+        Run& run = runs_[static_cast<size_t>((thread + i) % size())];
+        for (;;) {
+          const int64_t piece = run.next.fetch_add(1, std::memory_order_relaxed);
+          if (piece >= run.end) break;
+          f(piece * grain, piece + 1 < pieces ? (piece + 1) * grain : count, thread);
+        }
       }
     };
     share([](void* p, int thread) { (*static_cast<decltype(work)*>(p))(thread); }, &work);
@@ -53,6 +61,11 @@ class ThreadPool {
 
  private:
   using Job = void (*)(void*, int);
+  // Pieces of for_each that one thread takes first.
+  struct alignas(64) Run {
+    std::atomic<int64_t> next{0};
+    int64_t end = 0;
+  };
   void fork(Job job, void* argument);   // every worker takes part
   void share(Job job, void* argument);  // those do that come before the caller is through
   void work(int thread);
@@ -66,11 +79,11 @@ class ThreadPool {
   alignas(64) std::atomic<uint32_t> region_{
       0};  // counts up by 2 when a region opens; odd: every worker takes part
   alignas(64) std::atomic<uint32_t> running_{
-      0};                                     // workers not yet done with the region; kOpen: more may enter
-  alignas(64) std::atomic<int64_t> next_{0};  // first unclaimed item of for_each
+      0};  // workers not yet done with the region; kOpen: more may enter
   alignas(64) std::atomic<uint32_t> arrived_{0};
   alignas(64) std::atomic<uint32_t> barriers_{0};
   std::atomic<bool> stop_{false};
+  std::vector<Run> runs_;
   const bool spin_;
   std::vector<std::thread> workers_;
 };

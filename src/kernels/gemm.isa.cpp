@@ -7,6 +7,7 @@
 #include "kernels/simd.h"
 #include "kernels/tables.h"
 #include "kernels/unpack.h"
+#include "kernels/walk.h"
 
 namespace minke {
 namespace {
@@ -24,6 +25,17 @@ float* sums_of(Scratch& s) { return reinterpret_cast<float*>(&s + 1); }  // [til
 struct alignas(64) Steps {
   int32_t word[16][8][kPanel];
 };
+
+template <typename F>
+MINKE_INLINE void unpack(const Walk& walk, int subs, Panel& p) {
+  if constexpr (F::kIntegerScales) {
+    const auto header = F::header(walk.base, walk.stride, p);
+    unroll<F::kChunks>([&](auto c)
+                           MINKE_INLINED { F::template codes<c>(walk.base, walk.stride, header, p); });
+  } else {
+    for (int i = 0; i < subs; ++i) F::unpack(walk.base + i * F::kBytes, walk.stride, i, p);
+  }
+}
 
 // How many dots of codes up to F::kLargest a Part takes before it must be emptied, no more than a sub-block
 // has.
@@ -207,43 +219,6 @@ void widen(const Panel& p, int subs, float (*wide)[kPanel]) {
   }
 }
 
-// How a call walks its rows and blocks; what is done with a block is the callback's.
-struct Walk {
-  const std::byte* base;  // the first row's block, or the copy's
-  int64_t stride;
-};
-
-// Rows [first, first + rows) of block bytes at `offset`: in place where 16 are there, else copied with zeros
-// after them.
-MINKE_INLINE Walk rows_at(const Mat& w, int first, int rows, int64_t offset, int64_t bytes, Scratch& s) {
-  const std::byte* base = w.row(first) + offset;
-  if (rows >= kPanel) return {base, w.row_bytes};
-  for (int r = 0; r < kPanel; ++r) {
-    std::byte* to = s.rows + r * bytes;
-    if (r < rows)
-      std::memcpy(to, base + r * w.row_bytes, static_cast<size_t>(bytes));
-    else
-      std::memset(to, 0, static_cast<size_t>(bytes));
-  }
-  return {s.rows, bytes};
-}
-
-constexpr int kAhead = 8;  // blocks read ahead of the panel
-
-// Prefetches what this call, or the next one, unpacks kAhead blocks from here: the walk goes along 16 rows,
-// then down.
-MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int blocks, int64_t bytes) {
-  int row = first, at = block + kAhead;
-  while (at >= blocks) {
-    at -= blocks;
-    row += kPanel;
-  }
-  if (row + kPanel > w.rows) return;
-  const std::byte* p = w.row(row) + at * bytes;
-  for (int r = 0; r < kPanel; ++r, p += w.row_bytes)
-    for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b, 0, 2);
-}
-
 // multiply<T>(tile, sums) over all tokens: whole tiles, then the rest in one narrower tile.
 template <typename Multiply>
 MINKE_INLINE void for_tiles(const Operand& x, int block, float* sums, int64_t tile_stride,
@@ -287,12 +262,9 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
     const int64_t offset = int64_t{block} * (F::kIntegerScales ? F::kBytes : F::kBytes * 8);
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
-      const Walk walk = rows_at(w, first, here, offset, bytes, s);
-      prefetch_ahead(w, first, block, blocks_of(w.cols), bytes);
-      if constexpr (F::kIntegerScales)
-        F::unpack(walk.base, walk.stride, s.panel);
-      else
-        F::unpack(walk.base, walk.stride, subs, s.panel);
+      const Walk walk = rows_at(w, first, here, offset, bytes, s.rows);
+      prefetch_ahead<kPanel>(w, first, block, bytes, 0, kPanel);
+      unpack<F>(walk, subs, s.panel);
       if (x.grain == Grain::f32) {
         widen<F>(s.panel, subs, s.wide);
         const int cols = std::min(kBlock, w.cols - block * kBlock);
@@ -358,8 +330,8 @@ void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* 
     const int64_t bytes = int64_t{cols} * F::kBytes, offset = int64_t{block} * kBlock * F::kBytes;
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
-      const Walk walk = rows_at(w, first, here, offset, bytes, s);
-      prefetch_ahead(w, first, block, blocks_of(w.cols), bytes);
+      const Walk walk = rows_at(w, first, here, offset, bytes, s.rows);
+      prefetch_ahead<kPanel>(w, first, block, bytes, 0, kPanel);
       if constexpr (F::kFormat == Format::f8_e4m3) {  // 256 columns are two blocks of scales
         const float* scales = w.scales + int64_t{first / kScaleBlock} * scale_blocks(w.cols) + block * 2;
         for (int half = 0; half < cols; half += kScaleBlock)

@@ -7,18 +7,10 @@
 #if defined(MINKE_ISA_avx2)
 
 #include "kernels/gemv_rows.h"
+#include "kernels/walk.h"
 
 namespace minke {
 namespace {
-
-constexpr int kPrefetch = 1024;  // bytes ahead in each row
-
-// How far ahead of a row's byte `offset` to prefetch: along the row, and from its end on in the row of the
-// next group.
-MINKE_INLINE int64_t ahead_of(int64_t offset, int64_t row_bytes, int group) {
-  const int64_t ahead = offset + kPrefetch;
-  return ahead < row_bytes ? ahead : ahead + (group - 1) * row_bytes;
-}
 
 // lane r = the sum of v[r]'s eight lanes.
 MINKE_INLINE __m128i sums_of_4(const __m256i v[4]) {
@@ -109,9 +101,7 @@ void gemv_integer(const Mat& w, int first_row, int rows, const Operand& x, float
     __m128 sum = _mm_setzero_ps();
     for (int b = 0; b < blocks; ++b) {
       const int64_t offset = int64_t{b} * F::kBytes;
-      for (int i = 0; i < 4; ++i)
-        for (int line = 0; line < F::kBytes; line += 64)
-          __builtin_prefetch(at[i] + offset + kPrefetch + line);
+      prefetch_ahead<4>(w, first_row + r, b, F::kBytes, 0, 4);
       sum = add_block<F>(at, offset, tiles[b], ~0u, sum);
       if (tiles[b].rest[0]) sum = add_block<F>(at, offset, tiles[b + blocks], tiles[b].rest[0], sum);
     }
@@ -152,8 +142,7 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
     for (int g = 0; g < groups; ++g) {
       const int b = g / 8, i = g % 8;
       const int64_t offset = int64_t{g} * F::kBytes;
-      if (g % 2 == 0)
-        for (const uint8_t* p : at) __builtin_prefetch(p + ahead_of(offset, w.row_bytes, 8));
+      prefetch_ahead<8>(w, first_row + r, b, F::kBytes * 8, i, i + 1);
       const __m256 scale = F::scale(at, offset);
       __m256 min = _mm256_setzero_ps();
       if constexpr (F::kMin) min = halves(at, offset + 2);

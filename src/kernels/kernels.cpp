@@ -19,6 +19,7 @@ std::vector<Kernels> make_tables() {
     table.isa = Isa::isa_name;        \
     fill_operand_##isa_name(table);   \
     fill_gemm_##isa_name(table);      \
+    fill_stream_##isa_name(table);    \
     fill_vector_##isa_name(table);    \
     fill_probe_##isa_name(table);     \
     fill_attention_##isa_name(table); \
@@ -28,7 +29,7 @@ std::vector<Kernels> make_tables() {
 #undef X
 #if defined(__x86_64__)
   for (Kernels& table : tables)
-    if (table.isa != Isa::scalar) fill_gemv_avx2(table);
+    if (table.isa == Isa::avx2) fill_gemv_avx2(table);
 #endif
   return tables;
 }

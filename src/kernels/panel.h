@@ -13,20 +13,26 @@ namespace {
 // value = scale * (code - offset) - min, codes unsigned. Which members are set depends on the format's
 // traits.
 struct alignas(64) Panel {
-  uint8_t codes[kBlock / 4][kPanel]
-               [4];  // signed values where the format's offset is 128 and kSignedCodes is set
+  uint8_t code[kBlock / 4][kPanel]
+              [4];  // signed values where the format's offset is 128 and kSignedCodes is set
   // Integer scales of the 256-column formats: value = d * (scale * (code - offset)) - dmin * min.
   int32_t scale[16][kPanel];
   int16_t min[8][kPanel][2];  // of two neighbouring sub-blocks
   float d[kPanel], dmin[kPanel];
   // f32 scales of the 32-column formats: value = fscale * (code - offset) + fmin.
   float fscale[8][kPanel], fmin[8][kPanel];
+
+  // What unpackers call (unpack.h).
+  void codes(int k, Vi word) { store(reinterpret_cast<int32_t*>(code[k]), word); }
+  void set_scale(int i, Vi word) { store(scale[i], word); }
+  void set_mins(int j, Vi word) { store(reinterpret_cast<int32_t*>(min[j]), word); }
+  void set_d(Vf v) { store(d, v); }
+  void set_dmin(Vf v) { store(dmin, v); }
+  void set_fscale(int i, Vf v) { store(fscale[i], v); }
+  void set_fmin(int i, Vf v) { store(fmin[i], v); }
 };
 
-MINKE_INLINE Vi code_word(const Panel& p, int k) {
-  return load(reinterpret_cast<const int32_t*>(p.codes[k]));
-}
-MINKE_INLINE void set_codes(Panel& p, int k, Vi word) { store(reinterpret_cast<int32_t*>(p.codes[k]), word); }
+MINKE_INLINE Vi code_word(const Panel& p, int k) { return load(reinterpret_cast<const int32_t*>(p.code[k])); }
 MINKE_INLINE Vi bytes_of(uint8_t b) { return set1(static_cast<int32_t>(b * 0x01010101u)); }
 // Codes 128 above their values, as dot_wide takes them.
 MINKE_INLINE Vi wide_codes(Vi codes) { return kSignedCodes ? bit_xor(codes, bytes_of(128)) : codes; }

@@ -11,6 +11,7 @@
 #define MINKE_DECLARE_FILLS(isa)       \
   void fill_operand_##isa(Kernels&);   \
   void fill_gemm_##isa(Kernels&);      \
+  void fill_stream_##isa(Kernels&);    \
   void fill_vector_##isa(Kernels&);    \
   void fill_attention_##isa(Kernels&); \
   void fill_probe_##isa(Kernels&);

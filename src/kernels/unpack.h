@@ -1,13 +1,25 @@
 #pragma once
-// Each integer weight format into a Panel: one struct a format. Byte layouts: quant/blocks.h and
-// MODEL.md 4.1.
+// Each integer weight format, sixteen rows at a time, into whatever takes codes and scales: a Panel, or sums
+// that are made on the way (stream.isa.cpp). One struct a format. Byte layouts: quant/blocks.h and MODEL.md
+// 4.1.
 //
 //   kFormat, kBytes  the format; bytes of a row in one step of 256 columns (32-column formats: of 32 columns)
 //   kSub             columns that share a scale inside the 256: 16 or 32
 //   kOffset          what codes are above values; 128: codes of all eight bits, kept as the vocabulary likes
-//   them kLargest         the largest code kMin             whether values have a minimum to add
-//   kIntegerScales   true: scale, d (and min, dmin) are set; false: fscale (and fmin)
-//   unpack           16 rows from `base`, `stride` bytes apart; 32-column formats take the number of 32s
+//                    them
+//   kLargest         the largest code
+//   kMin             whether values have a minimum to add
+//   kIntegerScales   true: scales are integers under d (minima under dmin); false: they are f32
+//
+// What takes them, `to`, has codes(k, word) for columns 4 k .. 4 k + 3, and set_scale(i, word),
+// set_mins(j, word) (sub-blocks 2 j, 2 j + 1 as 16-bit pairs), set_d(v), set_dmin(v), or set_fscale(i, v),
+// set_fmin(i, v). 16 rows lie from `base`, `stride` bytes apart. Indices are compile-time ones, but for i of
+// 32-column formats.
+//
+//   256 columns      header(base, stride, to) first; it returns what codes<c>(base, stride, header, to)
+//   needs.
+//                    c < kChunks; a chunk has all codes of its 256 / kSub / kChunks sub-blocks.
+//   32 columns       unpack(base, stride, i, to): all of group i, base being at the group
 
 #include "kernels/panel.h"
 
@@ -18,29 +30,28 @@ namespace {
 
 // The 16 bytes of nibbles at `base` to codes: low nibbles are columns 0..15, high ones 16..31. `change` maps
 // four nibbles.
-template <typename Change>
-MINKE_INLINE void unpack_nibbles(const std::byte* base, int64_t stride, Panel& p, int sub, Change change) {
+template <typename To, typename Change>
+MINKE_INLINE void unpack_nibbles(const std::byte* base, int64_t stride, int sub, To& to, Change change) {
   Vi w[4];
   transpose4(base, stride, w);
   unroll<4>([&](auto j) MINKE_INLINED {
-    set_codes(p, 8 * sub + j, change(nibbles(w[j]), j));
-    set_codes(p, 8 * sub + 4 + j, change(nibbles(shr<4>(w[j])), Index<4 + j>{}));
+    to.codes(8 * sub + j, change(nibbles(w[j]), j));
+    to.codes(8 * sub + 4 + j, change(nibbles(shr<4>(w[j])), Index<4 + j>{}));
   });
 }
 
-MINKE_INLINE void set_half_scale(const std::byte* base, int64_t stride, float* scales) {
-  store(scales, half_to_float(column_u16(base, stride)));
+MINKE_INLINE Vf column_f16(const std::byte* base, int64_t stride) {
+  return half_to_float(column_u16(base, stride));
 }
 
 struct UnpackQ4_0 {
   static constexpr Format kFormat = Format::q4_0;
   static constexpr int kBytes = 18, kSub = 32, kOffset = 8, kLargest = 15;
   static constexpr bool kMin = false, kIntegerScales = false;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
-    for (int i = 0; i < subs; ++i, base += kBytes) {
-      set_half_scale(base, stride, p.fscale[i]);
-      unpack_nibbles(base + 2, stride, p, i, [](Vi n, auto) { return n; });
-    }
+  template <typename To>
+  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
+    to.set_fscale(i, column_f16(base, stride));
+    unpack_nibbles(base + 2, stride, i, to, [](Vi n, auto) { return n; });
   }
 };
 
@@ -48,12 +59,11 @@ struct UnpackQ4_1 {
   static constexpr Format kFormat = Format::q4_1;
   static constexpr int kBytes = 20, kSub = 32, kOffset = 0, kLargest = 15;
   static constexpr bool kMin = true, kIntegerScales = false;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
-    for (int i = 0; i < subs; ++i, base += kBytes) {
-      set_half_scale(base, stride, p.fscale[i]);
-      set_half_scale(base + 2, stride, p.fmin[i]);
-      unpack_nibbles(base + 4, stride, p, i, [](Vi n, auto) { return n; });
-    }
+  template <typename To>
+  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
+    to.set_fscale(i, column_f16(base, stride));
+    to.set_fmin(i, column_f16(base + 2, stride));
+    unpack_nibbles(base + 4, stride, i, to, [](Vi n, auto) { return n; });
   }
 };
 
@@ -76,13 +86,12 @@ struct UnpackQ5_0 {
   static constexpr Format kFormat = Format::q5_0;
   static constexpr int kBytes = 22, kSub = 32, kOffset = 16, kLargest = 31;
   static constexpr bool kMin = false, kIntegerScales = false;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
-    for (int i = 0; i < subs; ++i, base += kBytes) {
-      set_half_scale(base, stride, p.fscale[i]);
-      const Vi high = column_u32(base + 2, stride);
-      unpack_nibbles(base + 6, stride, p, i,
-                     [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
-    }
+  template <typename To>
+  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
+    to.set_fscale(i, column_f16(base, stride));
+    const Vi high = column_u32(base + 2, stride);
+    unpack_nibbles(base + 6, stride, i, to,
+                   [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
   }
 };
 
@@ -90,14 +99,13 @@ struct UnpackQ5_1 {
   static constexpr Format kFormat = Format::q5_1;
   static constexpr int kBytes = 24, kSub = 32, kOffset = 0, kLargest = 31;
   static constexpr bool kMin = true, kIntegerScales = false;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
-    for (int i = 0; i < subs; ++i, base += kBytes) {
-      set_half_scale(base, stride, p.fscale[i]);
-      set_half_scale(base + 2, stride, p.fmin[i]);
-      const Vi high = column_u32(base + 4, stride);
-      unpack_nibbles(base + 8, stride, p, i,
-                     [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
-    }
+  template <typename To>
+  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
+    to.set_fscale(i, column_f16(base, stride));
+    to.set_fmin(i, column_f16(base + 2, stride));
+    const Vi high = column_u32(base + 4, stride);
+    unpack_nibbles(base + 8, stride, i, to,
+                   [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
   }
 };
 
@@ -105,16 +113,14 @@ struct UnpackQ8_0 {
   static constexpr Format kFormat = Format::q8_0;
   static constexpr int kBytes = 34, kSub = 32, kOffset = 128, kLargest = 255;
   static constexpr bool kMin = false, kIntegerScales = false;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
-    for (int i = 0; i < subs; ++i, base += kBytes) {
-      set_half_scale(base, stride, p.fscale[i]);
-      for (int h = 0; h < 2; ++h) {
-        Vi w[4];
-        transpose4(base + 2 + 16 * h, stride, w);
-        unroll<4>([&](auto j) MINKE_INLINED {
-          set_codes(p, 8 * i + 4 * h + j, wide_codes(bit_xor(w[j], bytes_of(128))));
-        });
-      }
+  template <typename To>
+  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
+    to.set_fscale(i, column_f16(base, stride));
+    for (int h = 0; h < 2; ++h) {
+      Vi w[4];
+      transpose4(base + 2 + 16 * h, stride, w);
+      unroll<4>([&](auto j)
+                    MINKE_INLINED { to.codes(8 * i + 4 * h + j, wide_codes(bit_xor(w[j], bytes_of(128)))); });
     }
   }
 };
@@ -131,11 +137,10 @@ struct UnpackIq4Nl {
   static constexpr Format kFormat = Format::iq4_nl;
   static constexpr int kBytes = 18, kSub = 32, kOffset = 128, kLargest = 255;
   static constexpr bool kMin = false, kIntegerScales = false;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
-    for (int i = 0; i < subs; ++i, base += kBytes) {
-      set_half_scale(base, stride, p.fscale[i]);
-      unpack_nibbles(base + 2, stride, p, i, [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
-    }
+  template <typename To>
+  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
+    to.set_fscale(i, column_f16(base, stride));
+    unpack_nibbles(base + 2, stride, i, to, [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
   }
 };
 
@@ -146,84 +151,100 @@ struct UnpackMxfp4 {
   static constexpr Format kFormat = Format::mxfp4;
   static constexpr int kBytes = 17, kSub = 32, kOffset = 16, kLargest = 28;
   static constexpr bool kMin = false, kIntegerScales = false;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int subs, Panel& p) {
-    for (int i = 0; i < subs; ++i, base += kBytes) {
-      for (int r = 0; r < kPanel; ++r) {  // 2^(e - 128); the two least exponents are f32 subnormals
-        const uint32_t e = static_cast<uint8_t>(base[r * stride]);
-        const uint32_t power = e < 2 ? 0x00200000u << e : (e - 1) << 23;
-        std::memcpy(&p.fscale[i][r], &power, 4);
-      }
-      unpack_nibbles(base + 1, stride, p, i, [](Vi n, auto) { return lookup16(n, kMxfp4Codes); });
+  template <typename To>
+  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
+    alignas(64) uint32_t power[kPanel];
+    for (int r = 0; r < kPanel; ++r) {  // 2^(e - 128); the two least exponents are f32 subnormals
+      const uint32_t e = static_cast<uint8_t>(base[r * stride]);
+      power[r] = e < 2 ? 0x00200000u << e : (e - 1) << 23;
     }
+    to.set_fscale(i, as_float(load(reinterpret_cast<const int32_t*>(power))));
+    unpack_nibbles(base + 1, stride, i, to, [](Vi n, auto) { return lookup16(n, kMxfp4Codes); });
   }
 };
 
 // ---- 256 columns under integer scales
 
-MINKE_INLINE void set_super_scales(Vi d_and_dmin, Panel& p) {
-  store(p.d, half_to_float(bit_and(d_and_dmin, set1(0xffff))));
-  store(p.dmin, half_to_float(shr<16>(d_and_dmin)));
+template <typename To>
+MINKE_INLINE void set_super_scales(Vi d_and_dmin, To& to) {
+  to.set_d(half_to_float(bit_and(d_and_dmin, set1(0xffff))));
+  to.set_dmin(half_to_float(shr<16>(d_and_dmin)));
 }
 
 // Four scales (or minima) in the bytes of `word`, from sub-block `at`.
-MINKE_INLINE void set_scales4(Vi word, int at, Panel& p) {
-  unroll<4>([&](auto i) MINKE_INLINED { store(p.scale[at + i], byte_of<i>(word)); });
+template <int at, typename To>
+MINKE_INLINE void set_scales4(Vi word, To& to) {
+  unroll<4>([&](auto i) MINKE_INLINED { to.set_scale(Index<at + i>{}, byte_of<i>(word)); });
 }
-MINKE_INLINE void set_mins4(Vi word, int at, Panel& p) {
-  const Vi low = bit_or(bit_and(word, set1(255)), shl<8>(bit_and(word, set1(0xff00))));
-  const Vi high = bit_or(byte_of<2>(word), shl<16>(byte_of<3>(word)));
-  store(reinterpret_cast<int32_t*>(p.min[at / 2]), low);
-  store(reinterpret_cast<int32_t*>(p.min[at / 2 + 1]), high);
+template <int at, typename To>
+MINKE_INLINE void set_mins4(Vi word, To& to) {
+  to.set_mins(Index<at / 2>{}, bit_or(bit_and(word, set1(255)), shl<8>(bit_and(word, set1(0xff00)))));
+  to.set_mins(Index<at / 2 + 1>{}, bit_or(byte_of<2>(word), shl<16>(byte_of<3>(word))));
 }
 
+struct NoHeader {};
+
 // The header Q4_K and Q5_K share: d, dmin and eight 6-bit pairs in 12 bytes.
-MINKE_INLINE void unpack_k_header(const std::byte* base, int64_t stride, Panel& p) {
+template <typename To>
+MINKE_INLINE void unpack_k_header(const std::byte* base, int64_t stride, To& to) {
   Vi h[4];
   transpose4(base, stride, h);
-  set_super_scales(h[0], p);
-  set_scales4(bit_and(h[1], bytes_of(63)), 0, p);
-  set_mins4(bit_and(h[2], bytes_of(63)), 0, p);
-  set_scales4(bit_or(nibbles(h[3]), bit_and(shr<2>(h[1]), bytes_of(0x30))), 4, p);
-  set_mins4(bit_or(nibbles(shr<4>(h[3])), bit_and(shr<2>(h[2]), bytes_of(0x30))), 4, p);
+  set_super_scales(h[0], to);
+  set_scales4<0>(bit_and(h[1], bytes_of(63)), to);
+  set_mins4<0>(bit_and(h[2], bytes_of(63)), to);
+  set_scales4<4>(bit_or(nibbles(h[3]), bit_and(shr<2>(h[1]), bytes_of(0x30))), to);
+  set_mins4<4>(bit_or(nibbles(shr<4>(h[3])), bit_and(shr<2>(h[2]), bytes_of(0x30))), to);
 }
 
 struct UnpackQ4K {
   static constexpr Format kFormat = Format::q4_k;
-  static constexpr int kBytes = 144, kSub = 32, kOffset = 0, kLargest = 15;
+  static constexpr int kBytes = 144, kSub = 32, kOffset = 0, kLargest = 15, kChunks = 4;
   static constexpr bool kMin = true, kIntegerScales = true;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
-    unpack_k_header(base, stride, p);
-    for (int c = 0; c < 8; ++c) {  // 16 bytes: half of two neighbouring sub-blocks
+  template <typename To>
+  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
+    unpack_k_header(base, stride, to);
+    return {};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+    unroll<2>([&](auto half) MINKE_INLINED {  // 16 bytes: half of two neighbouring sub-blocks
       Vi w[4];
-      transpose4(base + 16 + 16 * c, stride, w);
-      const int k = c / 2 * 16 + c % 2 * 4;
+      transpose4(base + 16 + 32 * c + 16 * half, stride, w);
       unroll<4>([&](auto j) MINKE_INLINED {
-        set_codes(p, k + j, nibbles(w[j]));
-        set_codes(p, k + 8 + j, nibbles(shr<4>(w[j])));
+        constexpr int k = 16 * c + 4 * half + j;
+        to.codes(Index<k>{}, nibbles(w[j]));
+        to.codes(Index<k + 8>{}, nibbles(shr<4>(w[j])));
       });
-    }
+    });
   }
 };
 
 struct UnpackQ5K {
   static constexpr Format kFormat = Format::q5_k;
-  static constexpr int kBytes = 176, kSub = 32, kOffset = 0, kLargest = 31;
+  static constexpr int kBytes = 176, kSub = 32, kOffset = 0, kLargest = 31, kChunks = 4;
   static constexpr bool kMin = true, kIntegerScales = true;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
-    unpack_k_header(base, stride, p);
+  struct Header {
+    Vi high[2][4];  // bit i of each byte belongs to sub-block i
+  };
+  template <typename To>
+  static MINKE_INLINE Header header(const std::byte* base, int64_t stride, To& to) {
+    unpack_k_header(base, stride, to);
+    Header h;
+    transpose4(base + 16, stride, h.high[0]);
+    transpose4(base + 32, stride, h.high[1]);
+    return h;
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const Header& h, To& to) {
     unroll<2>([&](auto half) MINKE_INLINED {
-      Vi high[4];  // bit i of each byte belongs to sub-block i
-      transpose4(base + 16 + 16 * half, stride, high);
-      unroll<4>([&](auto pair) MINKE_INLINED {
-        Vi w[4];
-        transpose4(base + 48 + 32 * pair + 16 * half, stride, w);
-        unroll<4>([&](auto j) MINKE_INLINED {
-          const Vi low_bit = bit_and(shr<2 * pair>(high[j]), bytes_of(1));
-          const Vi high_bit = bit_and(shr<2 * pair + 1>(high[j]), bytes_of(1));
-          const int k = 16 * pair + 4 * half + j;
-          set_codes(p, k, bit_or(nibbles(w[j]), shl<4>(low_bit)));
-          set_codes(p, k + 8, bit_or(nibbles(shr<4>(w[j])), shl<4>(high_bit)));
-        });
+      Vi w[4];
+      transpose4(base + 48 + 32 * c + 16 * half, stride, w);
+      unroll<4>([&](auto j) MINKE_INLINED {
+        constexpr int k = 16 * c + 4 * half + j;
+        const Vi low_bit = bit_and(shr<2 * c>(h.high[half][j]), bytes_of(1));
+        const Vi high_bit = bit_and(shr<2 * c + 1>(h.high[half][j]), bytes_of(1));
+        to.codes(Index<k>{}, bit_or(nibbles(w[j]), shl<4>(low_bit)));
+        to.codes(Index<k + 8>{}, bit_or(nibbles(shr<4>(w[j])), shl<4>(high_bit)));
       });
     });
   }
@@ -231,30 +252,33 @@ struct UnpackQ5K {
 
 struct UnpackQ6K {
   static constexpr Format kFormat = Format::q6_k;
-  static constexpr int kBytes = 210, kSub = 16, kOffset = 32, kLargest = 63;
+  static constexpr int kBytes = 210, kSub = 16, kOffset = 32, kLargest = 63, kChunks = 2;
   static constexpr bool kMin = false, kIntegerScales = true;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
+  template <typename To>
+  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
     Vi w[4];
-    transpose4(base + 194, stride, w);  // the last 16 bytes, d at the end
-    store(p.d, half_to_float(shr<16>(w[3])));
+    to.set_d(column_f16(base + 208, stride));
     transpose4(base + 192, stride, w);
     unroll<4>([&](auto j) MINKE_INLINED {
-      unroll<4>([&](auto i) MINKE_INLINED { store(p.scale[4 * j + i], sar<24>(shl<24 - 8 * i>(w[j]))); });
+      unroll<4>([&](auto i)
+                    MINKE_INLINED { to.set_scale(Index<4 * j + i>{}, sar<24>(shl<24 - 8 * i>(w[j]))); });
     });
-    unroll<2>([&](auto h) MINKE_INLINED {
-      unroll<2>([&](auto part) MINKE_INLINED {  // columns 16 part .. 16 part + 15 of each group of 32
-        Vi top[4];
-        transpose4(base + 128 + 32 * h + 16 * part, stride, top);
-        unroll<2>([&](auto g) MINKE_INLINED {  // groups g and g + 2 share these 16 bytes
-          Vi low[4];
-          transpose4(base + 64 * h + 32 * g + 16 * part, stride, low);
-          unroll<4>([&](auto j) MINKE_INLINED {
-            const int k = 32 * h + 8 * g + 4 * part + j;
-            const Vi even = shl<4>(bit_and(shr<2 * g>(top[j]), bytes_of(3)));
-            const Vi odd = shl<4>(bit_and(shr<2 * g + 4>(top[j]), bytes_of(3)));
-            set_codes(p, k, bit_or(nibbles(low[j]), even));
-            set_codes(p, k + 16, bit_or(nibbles(shr<4>(low[j])), odd));
-          });
+    return {};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+    unroll<2>([&](auto part) MINKE_INLINED {  // columns 16 part .. 16 part + 15 of each group of 32
+      Vi top[4];
+      transpose4(base + 128 + 32 * c + 16 * part, stride, top);
+      unroll<2>([&](auto g) MINKE_INLINED {  // groups g and g + 2 share these 16 bytes
+        Vi low[4];
+        transpose4(base + 64 * c + 32 * g + 16 * part, stride, low);
+        unroll<4>([&](auto j) MINKE_INLINED {
+          constexpr int k = 32 * c + 8 * g + 4 * part + j;
+          const Vi even = shl<4>(bit_and(shr<2 * g>(top[j]), bytes_of(3)));
+          const Vi odd = shl<4>(bit_and(shr<2 * g + 4>(top[j]), bytes_of(3)));
+          to.codes(Index<k>{}, bit_or(nibbles(low[j]), even));
+          to.codes(Index<k + 16>{}, bit_or(nibbles(shr<4>(low[j])), odd));
         });
       });
     });
@@ -263,36 +287,39 @@ struct UnpackQ6K {
 
 struct UnpackQ3K {
   static constexpr Format kFormat = Format::q3_k;
-  static constexpr int kBytes = 110, kSub = 16, kOffset = 4, kLargest = 7;
+  static constexpr int kBytes = 110, kSub = 16, kOffset = 4, kLargest = 7, kChunks = 2;
   static constexpr bool kMin = false, kIntegerScales = true;
-
-  static MINKE_INLINE void unpack_scales(const std::byte* base, int64_t stride, Panel& p) {
+  struct Header {
+    Vi mask[2][4];  // bit i of each byte belongs to columns 32 i .. 32 i + 31
+  };
+  template <typename To>
+  static MINKE_INLINE Header header(const std::byte* base, int64_t stride, To& to) {
     Vi w[4];
     transpose4(base + 94, stride, w);  // the last 16 bytes: two of qs, 12 of scales, d
-    store(p.d, half_to_float(shr<16>(w[3])));
+    to.set_d(half_to_float(shr<16>(w[3])));
     const Vi low[2] = {bit_or(shr<16>(w[0]), shl<16>(w[1])), bit_or(shr<16>(w[1]), shl<16>(w[2]))};
     const Vi high = bit_or(shr<16>(w[2]), shl<16>(w[3]));
     unroll<4>([&](auto j) MINKE_INLINED {  // scales 4j .. 4j + 3
       const Vi bits = shl<4>(bit_and(shr<2 * j>(high), bytes_of(3)));
       const Vi word = bit_or(nibbles(shr<j / 2 * 4>(low[j % 2])), bits);
-      unroll<4>([&](auto i) MINKE_INLINED { store(p.scale[4 * j + i], sub(byte_of<i>(word), set1(32))); });
+      unroll<4>([&](auto i)
+                    MINKE_INLINED { to.set_scale(Index<4 * j + i>{}, sub(byte_of<i>(word), set1(32))); });
     });
+    Header h;
+    transpose4(base, stride, h.mask[0]);
+    transpose4(base + 16, stride, h.mask[1]);
+    return h;
   }
-
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
-    unpack_scales(base, stride, p);
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const Header& h, To& to) {
     unroll<2>([&](auto part) MINKE_INLINED {
-      Vi mask[4];
-      transpose4(base + 16 * part, stride, mask);
-      unroll<2>([&](auto h) MINKE_INLINED {
-        Vi q[4];
-        transpose4(base + 32 + 32 * h + 16 * part, stride, q);
-        unroll<4>([&](auto g) MINKE_INLINED {
-          unroll<4>([&](auto j) MINKE_INLINED {
-            const Vi two = bit_and(shr<2 * g>(q[j]), bytes_of(3));
-            const Vi third = shl<2>(bit_and(shr<4 * h + g>(mask[j]), bytes_of(1)));
-            set_codes(p, 32 * h + 8 * g + 4 * part + j, bit_or(two, third));
-          });
+      Vi q[4];
+      transpose4(base + 32 + 32 * c + 16 * part, stride, q);
+      unroll<4>([&](auto g) MINKE_INLINED {
+        unroll<4>([&](auto j) MINKE_INLINED {
+          const Vi two = bit_and(shr<2 * g>(q[j]), bytes_of(3));
+          const Vi third = shl<2>(bit_and(shr<4 * c + g>(h.mask[part][j]), bytes_of(1)));
+          to.codes(Index<32 * c + 8 * g + 4 * part + j>{}, bit_or(two, third));
         });
       });
     });
@@ -301,25 +328,28 @@ struct UnpackQ3K {
 
 struct UnpackQ2K {
   static constexpr Format kFormat = Format::q2_k;
-  static constexpr int kBytes = 84, kSub = 16, kOffset = 0, kLargest = 3;
+  static constexpr int kBytes = 84, kSub = 16, kOffset = 0, kLargest = 3, kChunks = 2;
   static constexpr bool kMin = true, kIntegerScales = true;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
+  template <typename To>
+  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
     Vi w[4];
     transpose4(base + 68, stride, w);  // the last 16 bytes, d and dmin at the end
-    set_super_scales(w[3], p);
+    set_super_scales(w[3], to);
     transpose4(base, stride, w);
     unroll<4>([&](auto j) MINKE_INLINED {
-      set_scales4(nibbles(w[j]), 4 * j, p);
-      set_mins4(nibbles(shr<4>(w[j])), 4 * j, p);
+      set_scales4<4 * j>(nibbles(w[j]), to);
+      set_mins4<4 * j>(nibbles(shr<4>(w[j])), to);
     });
-    unroll<2>([&](auto h) MINKE_INLINED {
-      unroll<2>([&](auto part) MINKE_INLINED {
-        Vi q[4];
-        transpose4(base + 16 + 32 * h + 16 * part, stride, q);
-        unroll<4>([&](auto g) MINKE_INLINED {
-          unroll<4>([&](auto j) MINKE_INLINED {
-            set_codes(p, 32 * h + 8 * g + 4 * part + j, bit_and(shr<2 * g>(q[j]), bytes_of(3)));
-          });
+    return {};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+    unroll<2>([&](auto part) MINKE_INLINED {
+      Vi q[4];
+      transpose4(base + 16 + 32 * c + 16 * part, stride, q);
+      unroll<4>([&](auto g) MINKE_INLINED {
+        unroll<4>([&](auto j) MINKE_INLINED {
+          to.codes(Index<32 * c + 8 * g + 4 * part + j>{}, bit_and(shr<2 * g>(q[j]), bytes_of(3)));
         });
       });
     });
@@ -328,19 +358,23 @@ struct UnpackQ2K {
 
 struct UnpackIq4Xs {
   static constexpr Format kFormat = Format::iq4_xs;
-  static constexpr int kBytes = 136, kSub = 32, kOffset = 128, kLargest = 255;
+  static constexpr int kBytes = 136, kSub = 32, kOffset = 128, kLargest = 255, kChunks = 8;
   static constexpr bool kMin = false, kIntegerScales = true;
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, Panel& p) {
+  template <typename To>
+  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
     Vi w[4];
     transpose4(base, stride, w);  // d, scales_h, scales_l[4], the first of qs
-    store(p.d, half_to_float(bit_and(w[0], set1(0xffff))));
+    to.set_d(half_to_float(bit_and(w[0], set1(0xffff))));
     unroll<8>([&](auto i) MINKE_INLINED {
       const Vi low = bit_and(shr<4 * i>(w[1]), set1(15)), high = bit_and(shr<16 + 2 * i>(w[0]), set1(3));
-      store(p.scale[i], sub(bit_or(low, shl<4>(high)), set1(32)));
+      to.set_scale(i, sub(bit_or(low, shl<4>(high)), set1(32)));
     });
-    for (int i = 0; i < 8; ++i)
-      unpack_nibbles(base + 8 + 16 * i, stride, p, i,
-                     [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
+    return {};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+    unpack_nibbles(base + 8 + 16 * c, stride, Index<c>{}, to,
+                   [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
   }
 };
 

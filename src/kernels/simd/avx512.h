@@ -166,14 +166,15 @@ inline void store_u16(uint16_t* p, Vi a) {
 inline Vf half_to_float(Vi bits) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits.v))}; }
 
 inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
+  // Masked broadcasts, since inserts would keep the shuffle ports from the unpacking below.
   const auto quad = [&](int r) {
     const auto row = [&](int i) {
       return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + i * stride));
     };
     __m512i z = _mm512_castsi128_si512(row(r));
-    z = _mm512_inserti32x4(z, row(r + 4), 1);
-    z = _mm512_inserti32x4(z, row(r + 8), 2);
-    return _mm512_inserti32x4(z, row(r + 12), 3);
+    z = _mm512_mask_broadcast_i32x4(z, 0x00f0, row(r + 4));
+    z = _mm512_mask_broadcast_i32x4(z, 0x0f00, row(r + 8));
+    return _mm512_mask_broadcast_i32x4(z, 0xf000, row(r + 12));
   };
   const __m512i a = quad(0), b = quad(1), c = quad(2), d = quad(3);
   const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
