@@ -27,7 +27,7 @@ std::vector<Kernels> make_tables() {
   }
   MINKE_ISA_LIST
 #undef X
-#if defined(__x86_64__)
+#if defined(MINKE_HAS_avx2)
   for (Kernels& table : tables)
     if (table.isa == Isa::avx2) fill_gemv_avx2(table);
 #endif
