@@ -1,8 +1,16 @@
 // One token, sixteen rows at a time: codes meet the token on their way out of the weights, in registers. What
-// gemm would give, to the bit: integers within a block, then the same f32 steps in the same order. AVX2 has
-// too few registers for it, and its own way (gemv.isa.cpp).
+// gemm would give, to the bit: integers within a block, then the same f32 steps in the same order. For
+// instruction sets with 32 registers; AVX2 has its own way (gemv.isa.cpp), and the reference leaves it to
+// gemm.
 
 #include "kernels/tables.h"
+
+#if defined(MINKE_ISA_scalar) || defined(MINKE_ISA_avx2)
+
+void minke::MINKE_FILL(stream)(Kernels&) {}
+
+#else
+
 #include "kernels/unpack.h"
 #include "kernels/walk.h"
 
@@ -217,3 +225,5 @@ bool gemv(const Mat& w, int first_row, int rows, const Operand& x, float* out, b
 void MINKE_FILL(stream)(Kernels& table) { table.gemv = gemv; }
 
 }  // namespace minke
+
+#endif
