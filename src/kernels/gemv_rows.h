@@ -8,9 +8,9 @@
 //   codes              32 columns in order
 //   scale              of 32 columns, of eight rows at at[r] + offset
 //   kD, kDmin          where a block of 256 has them
-//   scales             times the token's steps, so that 16-bit lane i of both halves belongs to columns 32 i
-//   .. 32 i + 31:
-//                      the low half to their first 16, the high half to their last 16
+//   scales             times the token's steps, so that 16-bit lane i of both halves belongs to the 32
+//   columns
+//                      from 32 i: the low half to their first 16, the high half to their last 16
 //   plain_scales, mins 16 scales in order; minima times the token's sums, to be added over all lanes
 
 #include <algorithm>

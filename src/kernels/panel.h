@@ -46,12 +46,5 @@ MINKE_INLINE Vi byte_of(Vi word) {
   return bit_and(shr<8 * i>(word), set1(255));
 }
 
-// The 16-bit element at base of each of 16 rows.
-MINKE_INLINE Vi column_u16(const std::byte* base, int64_t stride) {
-  alignas(64) uint16_t column[kPanel];
-  for (int r = 0; r < kPanel; ++r) std::memcpy(&column[r], base + r * stride, 2);
-  return load_u16(column);
-}
-
 }  // namespace
 }  // namespace minke

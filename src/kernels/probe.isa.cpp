@@ -6,14 +6,16 @@
 namespace minke {
 namespace {
 
-constexpr int kAccumulators = 16;
+// Enough to hide latencies, few enough that all stay in registers with their operands: spills would measure
+// memory.
+constexpr int kAccumulators = kTokenTile + 2;
 
 int64_t spin_int8(int64_t rounds) {
   Part total[kAccumulators];
   Vi u = set1(0x01020304), s = set1(0x05060708);
   unroll<kAccumulators>([&](auto i) MINKE_INLINED {
     total[i] = zero_part();
-    opaque(total[i]);  // else all sixteen are one
+    opaque(total[i]);  // else all of them are one
   });
   for (int64_t r = 0; r < rounds; ++r) {
     opaque(u);

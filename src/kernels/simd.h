@@ -3,23 +3,34 @@
 // every instruction set: 16 f32 (Vf) or 16 i32 (Vi). Sums and products therefore run in one order everywhere,
 // fused multiply-add is always fused, and every instruction set gives the same bits.
 //
+// clang-format off
 //   kTokenTile             how many tokens a register tile holds; a matter of speed only
 //   set1 zero_f zero_i     load store; load_first, store_first touch the first n lanes only (n may be <= 0),
-//   the rest read as 0 add sub mul div fma    fma(a, b, c) = a * b + c, rounded once max min the second
-//   operand where either is NaN shl<n> shr<n> sar<n>   by n bits: left, right with zeros, right with the sign
+//                          the rest read as 0
+//   add sub mul div fma    fma(a, b, c) = a * b + c, rounded once
+//   max min                the second operand where either is NaN
+//   shl<n> shr<n> sar<n>   by n bits: left, right with zeros, right with the sign
 //   to_float to_int        exact or to nearest even; as_float, as_int keep the bits
 //   broadcast4(p)          four bytes into every lane
-//   dot8(acc, u, s)        lane += sum over 4 bytes of unsigned u times signed s;  dot7: the same, every u at
-//   most 127 dot16(acc, a, b)       lane += sum over 2 signed 16-bit parts of a * b lookup16(n, table) each
-//   byte 0..15 to table[byte] load_f16 load_bf16 load_u16 load_i8 load_u8, store_i8 store_u16   16 short
-//   elements widened to lanes, lanes cut short half_to_float(bits)    low 16 bits of each lane as f16
-//   Part                   sums of 4-byte products of unsigned codes with signed bytes, as cheap as they
-//   come: part_dots(c) says how many dots of codes up to c it holds; zero_part dot_part(part, u, s);
-//   add_part(acc, part) adds it to lanes, add_scaled(acc, part, scale_word(scale)) adds scale times it;
-//   |scale| < 2^15 kSignedCodes dot_wide  dot of codes of eight bits: as signed values where kSignedCodes,
-//   else as codes 128 above them transpose4(base, stride, out)   lane r of out[j] = dword j of the 16 bytes
-//   at base + r * stride, r < 16 opaque(x)              x as it is, but the compiler cannot know sum largest
-//   of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
+//   dot8(acc, u, s)        lane += sum over 4 bytes of unsigned u times signed s
+//   dot7                   the same, every u at most 127
+//   dot16(acc, a, b)       lane += sum over 2 signed 16-bit parts of a * b
+//   lookup16(n, table)     each byte 0..15 to table[byte]
+//   load_f16 load_bf16     and load_u16 load_i8 load_u8, store_i8 store_u16: 16 short elements widened to
+//                          lanes, lanes cut short
+//   half_to_float(bits)    low 16 bits of each lane as f16
+//   Part                   sums of 4-byte products of unsigned codes with signed bytes, as cheap as they come:
+//                          part_dots(c) says how many dots of codes up to c it holds; zero_part,
+//                          dot_part(part, u, s); add_part(acc, part) adds it to lanes, add_scaled(acc, part,
+//                          scale_word(scale)) adds scale times it; |scale| < 2^15
+//   dot_wide               dot of codes of eight bits: as signed values where kSignedCodes, else as codes 128
+//                          above them
+//   transpose4(base, stride, out)   lane r of out[j] = dword j of the 16 bytes at base + r * stride, r < 16
+//   column_u32(base, stride)        the first dword alone
+//   fifth_bits<k>(bits)    bits 4 k .. 4 k + 3 of each lane as 0 or 16 in its four bytes
+//   opaque(x)              x as it is, but the compiler cannot know
+//   sum largest            of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
+// clang-format on
 
 #if defined(MINKE_ISA_avx512) || defined(MINKE_ISA_avx512_vnni)
 #include "kernels/simd/avx512.h"

@@ -40,8 +40,9 @@ MINKE_INLINE void unpack_nibbles(const std::byte* base, int64_t stride, int sub,
   });
 }
 
+// The f16 at base of each of 16 rows; the two bytes after it must be there to read.
 MINKE_INLINE Vf column_f16(const std::byte* base, int64_t stride) {
-  return half_to_float(column_u16(base, stride));
+  return half_to_float(column_u32(base, stride));
 }
 
 struct UnpackQ4_0 {
@@ -66,21 +67,6 @@ struct UnpackQ4_1 {
     unpack_nibbles(base + 4, stride, i, to, [](Vi n, auto) { return n; });
   }
 };
-
-// Bits 4k .. 4k + 3 of `high` as 0 or 16 in the four bytes of word k.
-template <int k>
-MINKE_INLINE Vi fifth_bits(Vi high) {
-  Vi x = bit_and(shr<4 * k>(high), set1(15));
-  x = bit_or(x, shl<7>(x));
-  x = bit_or(x, shl<14>(x));
-  return shl<4>(bit_and(x, bytes_of(1)));
-}
-
-MINKE_INLINE Vi column_u32(const std::byte* base, int64_t stride) {
-  alignas(64) int32_t column[kPanel];
-  for (int r = 0; r < kPanel; ++r) std::memcpy(&column[r], base + r * stride, 4);
-  return load(column);
-}
 
 struct UnpackQ5_0 {
   static constexpr Format kFormat = Format::q5_0;
@@ -257,7 +243,7 @@ struct UnpackQ6K {
   template <typename To>
   static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
     Vi w[4];
-    to.set_d(column_f16(base + 208, stride));
+    to.set_d(half_to_float(shr<16>(column_u32(base + 206, stride))));
     transpose4(base + 192, stride, w);
     unroll<4>([&](auto j) MINKE_INLINED {
       unroll<4>([&](auto i)

@@ -208,6 +208,31 @@ inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
   for (int i = 0; i < 4; ++i) out[i] = {low[i], high[i]};
 }
 
+template <int k>
+inline Vi fifth_bits(Vi bits) {
+  constexpr int kFirst = k / 2 * 0x01010101;  // that byte of each lane four times
+  const __m256i order = _mm256_broadcastsi128_si256(
+      _mm_setr_epi32(kFirst, kFirst + 0x04040404, kFirst + 0x08080808, kFirst + 0x0c0c0c0c));
+  const __m256i bit = _mm256_set1_epi32(static_cast<int>(k % 2 == 0 ? 0x08040201u : 0x80402010u));
+  const auto half = [&](__m256i x) {
+    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(_mm256_shuffle_epi8(x, order), bit), bit);
+    return _mm256_and_si256(set, _mm256_set1_epi8(16));
+  };
+  return {half(bits.a), half(bits.b)};
+}
+
+inline Vi column_u32(const std::byte* base, int64_t stride) {
+  const auto four = [&](int r) {
+    const auto row = [&](int i) {
+      int32_t x;
+      std::memcpy(&x, base + (r + i) * stride, 4);
+      return x;
+    };
+    return _mm_setr_epi32(row(0), row(1), row(2), row(3));
+  };
+  return {_mm256_set_m128i(four(4), four(0)), _mm256_set_m128i(four(12), four(8))};
+}
+
 inline float sum(Vf x) {
   const __m256 h = _mm256_add_ps(x.a, x.b);
   const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));

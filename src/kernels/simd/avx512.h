@@ -185,6 +185,29 @@ inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
   out[3].v = _mm512_unpackhi_epi64(ab1, cd1);
 }
 
+template <int k>
+inline Vi fifth_bits(Vi bits) {
+  constexpr int kFirst = k / 2 * 0x01010101;  // that byte of each lane four times
+  const __m512i spread = _mm512_shuffle_epi8(
+      bits.v, _mm512_broadcast_i32x4(
+                  _mm_setr_epi32(kFirst, kFirst + 0x04040404, kFirst + 0x08080808, kFirst + 0x0c0c0c0c)));
+  const __m512i bit = _mm512_set1_epi32(static_cast<int>(k % 2 == 0 ? 0x08040201u : 0x80402010u));
+  return {_mm512_maskz_mov_epi8(_mm512_test_epi8_mask(spread, bit), _mm512_set1_epi8(16))};
+}
+
+inline Vi column_u32(const std::byte* base, int64_t stride) {
+  const auto four = [&](int r) {
+    const auto row = [&](int i) {
+      int32_t x;
+      std::memcpy(&x, base + (r + i) * stride, 4);
+      return x;
+    };
+    return _mm_setr_epi32(row(0), row(1), row(2), row(3));
+  };
+  return {_mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(four(4), four(0))),
+                             _mm256_set_m128i(four(12), four(8)), 1)};
+}
+
 inline float sum(Vf a) {
   const __m256 h = _mm256_add_ps(_mm512_castps512_ps256(a.v), _mm512_extractf32x8_ps(a.v, 1));
   const __m128 q = _mm_add_ps(_mm256_castps256_ps128(h), _mm256_extractf128_ps(h, 1));

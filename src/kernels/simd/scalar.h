@@ -10,7 +10,7 @@
 namespace minke {
 namespace {
 
-constexpr int kTokenTile = 4;
+constexpr int kTokenTile = 2;  // few, for the sake of those who build it
 
 struct Vf {
   float v[16];
@@ -233,6 +233,20 @@ inline void store_u16(uint16_t* p, Vi a) { MINKE_LANES p[i] = static_cast<uint16
 
 inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
   MINKE_LANES for (int j = 0; j < 4; ++j) std::memcpy(&out[j].v[i], base + i * stride + 4 * j, 4);
+}
+
+template <int k>
+inline Vi fifth_bits(Vi bits) {
+  Vi x = bit_and(shr<4 * k>(bits), set1(15));
+  x = bit_or(x, shl<7>(x));
+  x = bit_or(x, shl<14>(x));
+  return shl<4>(bit_and(x, set1(0x01010101)));
+}
+
+inline Vi column_u32(const std::byte* base, int64_t stride) {
+  alignas(64) int32_t column[16];
+  for (int r = 0; r < 16; ++r) std::memcpy(&column[r], base + r * stride, 4);
+  return load(column);
 }
 
 inline float sum(Vf a) {
