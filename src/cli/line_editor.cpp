@@ -67,6 +67,7 @@ LineEditor::Result LineEditor::read(const std::string& prompt, std::string& line
   if (!impl_->editor) return std::getline(std::cin, line) ? Result::line : Result::end;
   impl_->prompt = prompt;
   int count = 0;
+  ::el_set(impl_->editor, EL_PREP_TERM, 1);  // before the prompt: a key typed at once would be the terminal's
   errno = 0;
   const char* text = ::el_gets(impl_->editor, &count);
   if (!text || count <= 0) return errno == EINTR ? Result::interrupted : Result::end;
