@@ -22,7 +22,7 @@ void ModelFlags::add_machine(CLI::App& command) {
       .add_option("--isa", isa,
                   "Instruction set: scalar, avx2, avx512, avx512-vnni, neon (default: the widest here)")
       ->type_name("NAME");
-  command.add_option("--threads", threads, "Threads (default: one per physical core)")
+  command.add_option("-t,--threads", threads, "Threads (default: one per physical core)")
       ->check(CLI::Range(1, 1024));
 }
 
