@@ -371,21 +371,11 @@ Gemm gemm_of(Format format) {
     case Format::f16: return gemm_float<UnpackF16>;
     case Format::bf16: return gemm_float<UnpackBf16>;
     case Format::f8_e4m3: return gemm_float<UnpackF8>;
-    case Format::q4_0: return gemm_quantised<UnpackQ4_0>;
-    case Format::q4_1: return gemm_quantised<UnpackQ4_1>;
-    case Format::q5_0: return gemm_quantised<UnpackQ5_0>;
-    case Format::q5_1: return gemm_quantised<UnpackQ5_1>;
-    case Format::q8_0: return gemm_quantised<UnpackQ8_0>;
-    case Format::iq4_nl: return gemm_quantised<UnpackIq4Nl>;
-    case Format::mxfp4: return gemm_quantised<UnpackMxfp4>;
-    case Format::q2_k: return gemm_quantised<UnpackQ2K>;
-    case Format::q3_k: return gemm_quantised<UnpackQ3K>;
-    case Format::q4_k: return gemm_quantised<UnpackQ4K>;
-    case Format::q5_k: return gemm_quantised<UnpackQ5K>;
-    case Format::q6_k: return gemm_quantised<UnpackQ6K>;
-    case Format::iq4_xs: return gemm_quantised<UnpackIq4Xs>;
+    default: break;
   }
-  return nullptr;
+  Gemm found = nullptr;
+  with_unpacker(format, [&](auto f) { found = gemm_quantised<decltype(f)>; });
+  return found;
 }
 
 void gemm(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add,

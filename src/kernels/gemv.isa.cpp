@@ -177,7 +177,7 @@ bool gemv(const Mat& w, int first_row, int rows, const Operand& x, float* out, b
 
 }  // namespace
 
-void fill_gemv_avx2(Kernels& table) { table.gemv = gemv; }
+void MINKE_FILL(gemv)(Kernels& table) { table.gemv = gemv; }
 
 }  // namespace minke
 

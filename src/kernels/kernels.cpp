@@ -19,7 +19,7 @@ std::vector<Kernels> make_tables() {
     table.isa = Isa::isa_name;        \
     fill_operand_##isa_name(table);   \
     fill_gemm_##isa_name(table);      \
-    fill_stream_##isa_name(table);    \
+    fill_gemv_##isa_name(table);      \
     fill_vector_##isa_name(table);    \
     fill_probe_##isa_name(table);     \
     fill_attention_##isa_name(table); \
@@ -27,10 +27,6 @@ std::vector<Kernels> make_tables() {
   }
   MINKE_ISA_LIST
 #undef X
-#if defined(MINKE_HAS_avx2)
-  for (Kernels& table : tables)
-    if (table.isa == Isa::avx2) fill_gemv_avx2(table);
-#endif
   return tables;
 }
 

@@ -42,6 +42,10 @@
 #include "kernels/simd/scalar.h"
 #endif
 
+#if !defined(__x86_64__) || defined(MINKE_ISA_scalar)
+#include "kernels/simd/portable.h"
+#endif
+
 #define MINKE_INLINE inline __attribute__((always_inline))
 // For lambdas, after their parameters: one that is called keeps its operands in memory, and costs half the
 // speed.

@@ -5,11 +5,11 @@
 
 #include "kernels/tables.h"
 
-#if defined(MINKE_ISA_scalar) || defined(MINKE_ISA_avx2)
+#if defined(MINKE_ISA_scalar)
 
-void minke::MINKE_FILL(stream)(Kernels&) {}
+void minke::MINKE_FILL(gemv)(Kernels&) {}
 
-#else
+#elif !defined(MINKE_ISA_avx2)
 
 #include "kernels/unpack.h"
 #include "kernels/walk.h"
@@ -202,27 +202,12 @@ void stream(const Mat& w, int first_row, int rows, const Operand& x, float* out,
 
 bool gemv(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add) {
   if (x.grain == Grain::f32) return false;
-  switch (w.format) {
-    case Format::q4_0: stream<UnpackQ4_0>(w, first_row, rows, x, out, add); return true;
-    case Format::q4_1: stream<UnpackQ4_1>(w, first_row, rows, x, out, add); return true;
-    case Format::q5_0: stream<UnpackQ5_0>(w, first_row, rows, x, out, add); return true;
-    case Format::q5_1: stream<UnpackQ5_1>(w, first_row, rows, x, out, add); return true;
-    case Format::q8_0: stream<UnpackQ8_0>(w, first_row, rows, x, out, add); return true;
-    case Format::iq4_nl: stream<UnpackIq4Nl>(w, first_row, rows, x, out, add); return true;
-    case Format::mxfp4: stream<UnpackMxfp4>(w, first_row, rows, x, out, add); return true;
-    case Format::q2_k: stream<UnpackQ2K>(w, first_row, rows, x, out, add); return true;
-    case Format::q3_k: stream<UnpackQ3K>(w, first_row, rows, x, out, add); return true;
-    case Format::q4_k: stream<UnpackQ4K>(w, first_row, rows, x, out, add); return true;
-    case Format::q5_k: stream<UnpackQ5K>(w, first_row, rows, x, out, add); return true;
-    case Format::q6_k: stream<UnpackQ6K>(w, first_row, rows, x, out, add); return true;
-    case Format::iq4_xs: stream<UnpackIq4Xs>(w, first_row, rows, x, out, add); return true;
-    default: return false;
-  }
+  return with_unpacker(w.format, [&](auto f) { stream<decltype(f)>(w, first_row, rows, x, out, add); });
 }
 
 }  // namespace
 
-void MINKE_FILL(stream)(Kernels& table) { table.gemv = gemv; }
+void MINKE_FILL(gemv)(Kernels& table) { table.gemv = gemv; }
 
 }  // namespace minke
 

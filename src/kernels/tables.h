@@ -11,14 +11,12 @@
 #define MINKE_DECLARE_FILLS(isa)       \
   void fill_operand_##isa(Kernels&);   \
   void fill_gemm_##isa(Kernels&);      \
-  void fill_stream_##isa(Kernels&);    \
+  void fill_gemv_##isa(Kernels&);      \
   void fill_vector_##isa(Kernels&);    \
   void fill_attention_##isa(Kernels&); \
   void fill_probe_##isa(Kernels&);
 
 namespace minke {
-
-void fill_gemv_avx2(Kernels&);
 
 MINKE_DECLARE_FILLS(scalar)
 MINKE_DECLARE_FILLS(neon)

@@ -16,9 +16,8 @@
 // set_fmin(i, v). 16 rows lie from `base`, `stride` bytes apart. Indices are compile-time ones, but for i of
 // 32-column formats.
 //
-//   256 columns      header(base, stride, to) first; it returns what codes<c>(base, stride, header, to)
-//   needs.
-//                    c < kChunks; a chunk has all codes of its 256 / kSub / kChunks sub-blocks.
+//   256 columns      header(base, stride, to) first; it returns what codes<c>(base, stride, header, to) is
+//                    given. c < kChunks; a chunk has all codes of its 256 / kSub / kChunks sub-blocks.
 //   32 columns       unpack(base, stride, i, to): all of group i, base being at the group
 
 #include "kernels/panel.h"
@@ -363,6 +362,27 @@ struct UnpackIq4Xs {
                    [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
   }
 };
+
+// use(UnpackX{}) for an integer format; false for the others.
+template <typename Use>
+bool with_unpacker(Format format, const Use& use) {
+  switch (format) {
+    case Format::q4_0: use(UnpackQ4_0{}); return true;
+    case Format::q4_1: use(UnpackQ4_1{}); return true;
+    case Format::q5_0: use(UnpackQ5_0{}); return true;
+    case Format::q5_1: use(UnpackQ5_1{}); return true;
+    case Format::q8_0: use(UnpackQ8_0{}); return true;
+    case Format::iq4_nl: use(UnpackIq4Nl{}); return true;
+    case Format::mxfp4: use(UnpackMxfp4{}); return true;
+    case Format::q2_k: use(UnpackQ2K{}); return true;
+    case Format::q3_k: use(UnpackQ3K{}); return true;
+    case Format::q4_k: use(UnpackQ4K{}); return true;
+    case Format::q5_k: use(UnpackQ5K{}); return true;
+    case Format::q6_k: use(UnpackQ6K{}); return true;
+    case Format::iq4_xs: use(UnpackIq4Xs{}); return true;
+    default: return false;
+  }
+}
 
 // ---- floats: 256 columns (or what is left of them) straight to f32, x[column][row]
 

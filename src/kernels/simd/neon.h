@@ -255,20 +255,6 @@ inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
   }
 }
 
-template <int k>
-inline Vi fifth_bits(Vi bits) {
-  Vi x = bit_and(shr<4 * k>(bits), set1(15));
-  x = bit_or(x, shl<7>(x));
-  x = bit_or(x, shl<14>(x));
-  return shl<4>(bit_and(x, set1(0x01010101)));
-}
-
-inline Vi column_u32(const std::byte* base, int64_t stride) {
-  alignas(64) int32_t column[16];
-  for (int r = 0; r < 16; ++r) std::memcpy(&column[r], base + r * stride, 4);
-  return load(column);
-}
-
 inline float sum(Vf a) {
   const float32x4_t q = vaddq_f32(vaddq_f32(a.q[0], a.q[2]), vaddq_f32(a.q[1], a.q[3]));
   const float32x2_t p = vadd_f32(vget_low_f32(q), vget_high_f32(q));

@@ -235,20 +235,6 @@ inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
   MINKE_LANES for (int j = 0; j < 4; ++j) std::memcpy(&out[j].v[i], base + i * stride + 4 * j, 4);
 }
 
-template <int k>
-inline Vi fifth_bits(Vi bits) {
-  Vi x = bit_and(shr<4 * k>(bits), set1(15));
-  x = bit_or(x, shl<7>(x));
-  x = bit_or(x, shl<14>(x));
-  return shl<4>(bit_and(x, set1(0x01010101)));
-}
-
-inline Vi column_u32(const std::byte* base, int64_t stride) {
-  alignas(64) int32_t column[16];
-  for (int r = 0; r < 16; ++r) std::memcpy(&column[r], base + r * stride, 4);
-  return load(column);
-}
-
 inline float sum(Vf a) {
   for (int n = 8; n >= 1; n /= 2)
     for (int i = 0; i < n; ++i) a.v[i] += a.v[i + n];
