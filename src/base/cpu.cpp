@@ -22,7 +22,8 @@ constexpr std::pair<Isa, const char*> kNames[] = {{Isa::scalar, "scalar"},
                                                   {Isa::neon, "neon"},
                                                   {Isa::avx2, "avx2"},
                                                   {Isa::avx512, "avx512"},
-                                                  {Isa::avx512_vnni, "avx512-vnni"}};
+                                                  {Isa::avx512_vnni, "avx512-vnni"},
+                                                  {Isa::avx512_bf16, "avx512-bf16"}};
 
 // The lowest hardware thread of the core that `cpu` belongs to.
 int first_sibling(int cpu) {
@@ -66,6 +67,7 @@ bool supported(Isa isa) {
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
     case Isa::avx512_vnni: return supported(Isa::avx512) && __builtin_cpu_supports("avx512vnni");
+    case Isa::avx512_bf16: return supported(Isa::avx512_vnni) && __builtin_cpu_supports("avx512bf16");
 #elif defined(__aarch64__)
     case Isa::neon: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;  // its kernels use the dot product
 #endif

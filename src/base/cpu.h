@@ -8,7 +8,7 @@
 namespace minke {
 
 // The instruction sets kernels are built for, from the reference to the widest.
-enum class Isa { scalar, neon, avx2, avx512, avx512_vnni };
+enum class Isa { scalar, neon, avx2, avx512, avx512_vnni, avx512_bf16 };
 
 const char* name(Isa isa);
 std::optional<Isa> isa_by_name(std::string_view name);

@@ -158,25 +158,21 @@ MINKE_INLINE void add_scaled_32(const Panel& p, const QuantTile<T>& x, int i, Vf
   }
 }
 
-// One block of a format with an f32 scale per 32 columns; what rounding left over follows each 32 at once.
+// One block of a format with an f32 scale per 32 columns.
 template <typename F, int T>
-void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, uint32_t rest,
-                           const QuantTile<T>& second, float* out) {
+void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, float* out) {
   Vf total[T];
   unroll<T>([&](auto t) MINKE_INLINED { total[t] = load(out + kPanel * t); });
-  for (int i = 0; i < subs; ++i) {
-    add_scaled_32<F, T>(p, x, i, total);
-    if (rest >> i & 1) add_scaled_32<F, T>(p, second, i, total);
-  }
+  for (int i = 0; i < subs; ++i) add_scaled_32<F, T>(p, x, i, total);
   unroll<T>([&](auto t) MINKE_INLINED { store(out + kPanel * t, total[t]); });
 }
 
-// 32s of which some token of the tile has a rest.
-template <int T>
-MINKE_INLINE uint32_t rests_of(const QuantTile<T>& x) {
-  uint32_t mask = 0;
-  for (int t = 0; t < T; ++t) mask |= x.rest[t];
-  return mask;
+// The 32s in `subs` of one token's rest, summed before they are added to what its block gave.
+template <typename F>
+void multiply_rest(const Panel& p, const QuantTile<1>& x, uint32_t subs, float* out) {
+  Vf total[1] = {zero_f()};
+  for (; subs != 0; subs &= subs - 1) add_scaled_32<F, 1>(p, x, __builtin_ctz(subs), total);
+  store(out, add(load(out), total[0]));
 }
 
 // One block in f32.
@@ -219,19 +215,13 @@ void widen(const Panel& p, int subs, float (*wide)[kPanel]) {
   }
 }
 
-// multiply<T>(tile, sums) over all tokens: whole tiles, then the rest in one narrower tile.
+// multiply<T>(tile, first token, sums) over all tokens, in the widths of for_each_tile.
 template <typename Multiply>
-MINKE_INLINE void for_tiles(const Operand& x, int block, float* sums, int64_t tile_stride,
-                            Multiply multiply) {
+MINKE_INLINE void for_tiles(const Operand& x, int block, float* sums, int panels, Multiply multiply) {
   const int64_t bytes = token_bytes(x.grain);
-  const std::byte* at = x.data + bytes * x.tokens * block;
-  int t = 0;
-  for (; t + kTokenTile <= x.tokens; t += kTokenTile, at += bytes * kTokenTile, sums += tile_stride)
-    multiply(Index<kTokenTile>{}, at, sums);
-  const int left = x.tokens - t;
-  unroll<kTokenTile>([&](auto n) MINKE_INLINED {
-    if constexpr (n > 0)
-      if (left == n) multiply(n, at, sums);
+  const std::byte* tiles = x.data + bytes * x.tokens * block;
+  for_each_tile(0, x.tokens, [&](auto T, int t) MINKE_INLINED {
+    multiply(T, tiles + bytes * t, t, sums + int64_t{panels} * kPanel * t);
   });
 }
 
@@ -253,13 +243,12 @@ void make_steps(const Panel& p, Steps& steps) {
 template <typename F>
 void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s) {
   const int panels = (rows + kPanel - 1) / kPanel;
-  const int64_t tile_stride = int64_t{panels} * kTokenTile * kPanel;
-  const int64_t to_rests = rest_offset(x.tokens, x.cols);
   Steps steps;
   for (int block = 0; block < blocks_of(w.cols); ++block) {
     const int subs = F::kSub == 32 ? std::min(8, (w.cols - block * kBlock + 31) / 32) : 16;
     const int64_t bytes = F::kIntegerScales ? F::kBytes : F::kBytes * subs;
     const int64_t offset = int64_t{block} * (F::kIntegerScales ? F::kBytes : F::kBytes * 8);
+    const QuantTile<1>* rests = rests_of(x, block);
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
       const Walk walk = rows_at(w, first, here, offset, bytes, s.rows);
@@ -268,27 +257,29 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
       if (x.grain == Grain::f32) {
         widen<F>(s.panel, subs, s.wide);
         const int cols = std::min(kBlock, w.cols - block * kBlock);
-        for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
+        for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* out) {
           multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), out + p * T * kPanel);
         });
       } else if constexpr (F::kIntegerScales) {
         const bool many = F::kOffset != 128 && x.tokens >= kManyTokens;
         if (many) make_steps<F>(s.panel, steps);
-        for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
-          const auto& first_tile = *reinterpret_cast<const QuantTile<T>*>(tile);
-          const uint32_t rest = rests_of(first_tile);
-          multiply_integer<F, T>(s.panel, many ? &steps : nullptr, first_tile, ~0u, out + p * T * kPanel);
-          if (rest)
-            multiply_integer<F, T>(s.panel, many ? &steps : nullptr,
-                                   *reinterpret_cast<const QuantTile<T>*>(tile + to_rests), rest,
-                                   out + p * T * kPanel);
+        for_tiles(x, block, sums, panels, [&](auto T, const std::byte* at, int first_token, float* out) {
+          const auto& tile = *reinterpret_cast<const QuantTile<T>*>(at);
+          out += p * T * kPanel;
+          multiply_integer<F, T>(s.panel, many ? &steps : nullptr, tile, ~0u, out);
+          for (int t = 0; t < T; ++t)
+            if (tile.rest[t])
+              multiply_integer<F, 1>(s.panel, many ? &steps : nullptr, rests[first_token + t], tile.rest[t],
+                                     out + t * kPanel);
         });
       } else {
-        for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
-          const auto& first_tile = *reinterpret_cast<const QuantTile<T>*>(tile);
-          multiply_float_scales<F, T>(s.panel, subs, first_tile, rests_of(first_tile),
-                                      *reinterpret_cast<const QuantTile<T>*>(tile + to_rests),
-                                      out + p * T * kPanel);
+        for_tiles(x, block, sums, panels, [&](auto T, const std::byte* at, int first_token, float* out) {
+          const auto& tile = *reinterpret_cast<const QuantTile<T>*>(at);
+          out += p * T * kPanel;
+          multiply_float_scales<F, T>(s.panel, subs, tile, out);
+          for (int t = 0; t < T; ++t)
+            if (tile.rest[t])
+              multiply_rest<F>(s.panel, rests[first_token + t], tile.rest[t], out + t * kPanel);
         });
       }
     }
@@ -324,7 +315,6 @@ MINKE_INLINE void widen_floats(const Walk& walk, int cols, float factor, float (
 template <typename F>
 void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s) {
   const int panels = (rows + kPanel - 1) / kPanel;
-  const int64_t tile_stride = int64_t{panels} * kTokenTile * kPanel;
   for (int block = 0; block < blocks_of(w.cols); ++block) {
     const int cols = std::min(kBlock, w.cols - block * kBlock);
     const int64_t bytes = int64_t{cols} * F::kBytes, offset = int64_t{block} * kBlock * F::kBytes;
@@ -340,7 +330,7 @@ void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* 
       } else {
         widen_floats<F>(walk, cols, 1.0f, s.wide);
       }
-      for_tiles(x, block, sums, tile_stride, [&](auto T, const std::byte* tile, float* out) {
+      for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* out) {
         multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), out + p * T * kPanel);
       });
     }
@@ -349,18 +339,15 @@ void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* 
 
 // Sums [tile][panel][token][16] to out[token * stride + row].
 void write_out(const float* sums, int rows, int tokens, float* out, int64_t stride, bool accumulate) {
-  const int panels = (rows + kPanel - 1) / kPanel;
-  for (int t0 = 0; t0 < tokens; t0 += kTokenTile) {
-    const int n = std::min(kTokenTile, tokens - t0);
-    for (int p = 0; p < panels; ++p) {
-      const int here = rows - p * kPanel;
-      for (int t = 0; t < n; ++t, sums += kPanel) {
-        float* to = out + (t0 + t) * stride + p * kPanel;
+  for_each_tile(0, tokens, [&](auto T, int first_token) MINKE_INLINED {
+    for (int r = 0; r < rows; r += kPanel) {
+      for (int t = first_token; t < first_token + T; ++t, sums += kPanel) {
+        float* to = out + t * stride + r;
         const Vf value = load(sums);
-        store_first(to, accumulate ? add(load_first(to, here), value) : value, here);
+        store_first(to, accumulate ? add(load_first(to, rows - r), value) : value, rows - r);
       }
     }
-  }
+  });
 }
 
 using Gemm = void (*)(const Mat&, int, int, const Operand&, float*, Scratch&);
@@ -383,17 +370,16 @@ void gemm(const Mat& w, int first_row, int rows, const Operand& x, float* out, i
   static_assert(sizeof(Scratch) <= kGemmScratch);
   auto& s = *reinterpret_cast<Scratch*>(scratch);
   float* sums = sums_of(s);
-  const int panels = (rows + kPanel - 1) / kPanel;
-  std::memset(sums, 0, sizeof(float) * static_cast<size_t>(panels * kPanel) * static_cast<size_t>(x.tokens));
-  const Gemm multiply = gemm_of(w.format);
-  if (x.tokens <= kTokenTile) {  // memory sets the pace: one panel after the other, each along its rows
-    for (int p = 0; p < panels; ++p)
-      multiply(w, first_row + p * kPanel, std::min(kPanel, rows - p * kPanel), x,
-               sums + p * x.tokens * kPanel, s);
-  } else {  // the tokens' block stays in L2 while the panels pass over it
-    multiply(w, first_row, rows, x, sums, s);
+  // Where memory sets the pace one panel after the other is taken, each along its rows; else the tokens'
+  // block stays in L2 while the panels pass over it.
+  const int step = x.tokens <= kTokenTile ? kPanel : rows;
+  for (int r = 0; r < rows; r += step) {
+    const int here = std::min(step, rows - r);
+    const int64_t slots = int64_t{(here + kPanel - 1) / kPanel * kPanel} * x.tokens;
+    std::memset(sums, 0, sizeof(float) * static_cast<size_t>(slots));
+    gemm_of(w.format)(w, first_row + r, here, x, sums, s);
+    write_out(sums, here, x.tokens, out + r, stride, add);
   }
-  write_out(sums, rows, x.tokens, out, stride, add);
 }
 
 }  // namespace

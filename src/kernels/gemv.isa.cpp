@@ -138,7 +138,7 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
     const int left = std::min(8, rows - r);
     const uint8_t* at[8];
     row_pointers(w, first_row + r, left, 8, at);
-    __m256 sum = _mm256_setzero_ps();
+    __m256 sum = _mm256_setzero_ps(), rest = _mm256_setzero_ps();
     for (int g = 0; g < groups; ++g) {
       const int b = g / 8, i = g % 8;
       const int64_t offset = int64_t{g} * F::kBytes;
@@ -147,7 +147,12 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
       __m256 min = _mm256_setzero_ps();
       if constexpr (F::kMin) min = halves(at, offset + 2);
       sum = add_columns<F>(at, offset, scale, min, tiles[b], i, sum);
-      if (tiles[b].rest[0] >> i & 1) sum = add_columns<F>(at, offset, scale, min, tiles[b + blocks], i, sum);
+      if (tiles[b].rest[0] >> i & 1)
+        rest = add_columns<F>(at, offset, scale, min, tiles[b + blocks], i, rest);
+      if (tiles[b].rest[0] && (i == 7 || g + 1 == groups)) {  // as multiply_rest does
+        sum = _mm256_add_ps(sum, rest);
+        rest = _mm256_setzero_ps();
+      }
     }
     alignas(32) float result[8];
     _mm256_store_ps(result, sum);

@@ -20,7 +20,7 @@ enum class Grain : uint8_t {
 
 // Of the int8 grains, groups of 32 whose peak is above this many times the mean of their row's peaks carry
 // most of the rounding error: they get a second int8 each for what the first left over.
-constexpr float kRestThreshold = 1.5f;
+constexpr float kRestThreshold = 3.0f;
 
 // What a product with this format takes by default.
 Grain grain_for(Format weights);

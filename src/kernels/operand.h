@@ -22,7 +22,7 @@ struct QuantTile {
   // per_32: the value is q * scale[i]
   float scale[8][T];
   float scaled_sum[8][T];  // scale * sum over 32
-  // Bit i: these 32 columns have a second tile behind all first ones, which holds what rounding left over.
+  // Bit i: what rounding left over of these 32 columns is in the token's rest (rest_of).
   uint32_t rest[T];
 };
 
@@ -38,7 +38,11 @@ constexpr int64_t token_bytes(Grain grain) {
   return grain == Grain::f32 ? kFloatTokenBytes : kQuantTokenBytes;
 }
 constexpr int blocks_of(int cols) { return (cols + kBlock - 1) / kBlock; }
-// From a tile to the one of its rests.
-constexpr int64_t rest_offset(int tokens, int cols) { return kQuantTokenBytes * tokens * blocks_of(cols); }
+// Behind all tiles, block by block: a tile of one for each token with what rounding left over of it. Only the
+// 32s it names are not zero. Rests are few, so tokens meet them one by one.
+inline const QuantTile<1>* rests_of(const Operand& x, int block) {
+  return reinterpret_cast<const QuantTile<1>*>(x.data + kQuantTokenBytes * x.tokens *
+                                                            (int64_t{blocks_of(x.cols)} + block));
+}
 
 }  // namespace minke

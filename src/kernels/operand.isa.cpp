@@ -56,18 +56,19 @@ uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b
       while (step < 8 && unit * static_cast<float>(127 * step) < peak[i]) ++step;
       scale = unit * static_cast<float>(step);
     }
-    b.step[i] = second.step[i] = step;
+    b.step[i] = step;
     b.scale[i] = grain == Grain::per_256 ? unit : scale;
-    second.scale[i] = b.scale[i] * kRestUnit;
     float rest[32], nothing[32];
     round_32(x + 32 * i, scale, b.q + 32 * i, b.sum16 + 2 * i, rest);
     if (peak[i] > threshold) {
+      if (mask == 0) second = {};
       mask |= 1u << i;
       round_32(rest, scale * kRestUnit, second.q + 32 * i, second.sum16 + 2 * i, nothing);
-    } else {
-      std::memset(second.q + 32 * i, 0, 32);
-      second.sum16[2 * i] = second.sum16[2 * i + 1] = 0;
     }
+  }
+  for (int i = 0; mask != 0 && i < 8; ++i) {
+    second.step[i] = b.step[i];
+    second.scale[i] = b.scale[i] * kRestUnit;
   }
   return mask;
 }
@@ -109,15 +110,14 @@ float rest_threshold(const float* row, int cols) {
   return kRestThreshold * total / static_cast<float>((cols + 31) / 32);
 }
 
-// T tokens that share a tile; `rows` is the first one's, out the tile of block 0, second the tile of its
-// rests.
+// T tokens that share a tile; `rows` is the first one's, out the tile of block 0, rests the first one's rest.
 template <int T>
 void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int64_t block_stride,
-                  std::byte* out, std::byte* second) {
+                  std::byte* out, std::byte* rests) {
   float padded[kBlock], threshold[T];
   if (grain != Grain::f32)
     for (int t = 0; t < T; ++t) threshold[t] = rest_threshold(rows + t * stride, cols);
-  for (int k = 0; k < blocks_of(cols); ++k, out += block_stride, second += block_stride) {
+  for (int k = 0; k < blocks_of(cols); ++k, out += block_stride, rests += block_stride) {
     for (int t = 0; t < T; ++t) {
       const float* x = block_of(rows + t * stride, cols, k, padded);
       if (grain == Grain::f32) {
@@ -128,7 +128,7 @@ void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int6
         auto& tile = *reinterpret_cast<QuantTile<T>*>(out);
         tile.rest[t] = round_block(grain, x, threshold[t], block, rest);
         place(block, grain, t, tile);
-        place(rest, grain, t, *reinterpret_cast<QuantTile<T>*>(second));
+        if (tile.rest[t]) place(rest, grain, 0, reinterpret_cast<QuantTile<1>*>(rests)[t]);
       }
     }
   }
@@ -137,22 +137,11 @@ void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int6
 void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, int first, int count,
              std::byte* out) {
   const int64_t bytes = token_bytes(grain), block_stride = bytes * tokens;
-  const int64_t to_second = grain == Grain::f32 ? 0 : rest_offset(tokens, cols);
-  for (int t = first; t < first + count;) {
-    const float* rows = x + t * stride;
+  const int64_t to_rests = grain == Grain::f32 ? 0 : block_stride * blocks_of(cols);
+  for_each_tile(first, first + count, [&](auto T, int t) MINKE_INLINED {
     std::byte* at = out + t * bytes;
-    const int left = tokens - t;
-    if (left >= kTokenTile) {
-      prepare_tile<kTokenTile>(grain, rows, stride, cols, block_stride, at, at + to_second);
-      t += kTokenTile;
-      continue;
-    }
-    unroll<kTokenTile>([&](auto n) MINKE_INLINED {
-      if constexpr (n > 0)
-        if (left == n) prepare_tile<n>(grain, rows, stride, cols, block_stride, at, at + to_second);
-    });
-    t += left;
-  }
+    prepare_tile<T>(grain, x + t * stride, stride, cols, block_stride, at, at + to_rests);
+  });
 }
 
 }  // namespace

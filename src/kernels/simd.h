@@ -28,11 +28,13 @@
 //   transpose4(base, stride, out)   lane r of out[j] = dword j of the 16 bytes at base + r * stride, r < 16
 //   column_u32(base, stride)        the first dword alone
 //   fifth_bits<k>(bits)    bits 4 k .. 4 k + 3 of each lane as 0 or 16 in its four bytes
+//   kBf16Dots              whether dot_bf16(acc, a, b) is there: lane += products of two bf16, those of the high halves
+//                          first, each sum rounded; where it is not, it is never called
 //   opaque(x)              x as it is, but the compiler cannot know
 //   sum largest            of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
 // clang-format on
 
-#if defined(MINKE_ISA_avx512) || defined(MINKE_ISA_avx512_vnni)
+#if defined(MINKE_ISA_avx512) || defined(MINKE_ISA_avx512_vnni) || defined(MINKE_ISA_avx512_bf16)
 #include "kernels/simd/avx512.h"
 #elif defined(MINKE_ISA_avx2)
 #include "kernels/simd/avx2.h"
@@ -44,6 +46,15 @@
 
 #if !defined(__x86_64__) || defined(MINKE_ISA_scalar)
 #include "kernels/simd/portable.h"
+#endif
+
+#if !defined(__AVX512BF16__)
+namespace minke {
+namespace {
+constexpr bool kBf16Dots = false;
+inline Vf dot_bf16(Vf acc, Vi, Vi) { return acc; }
+}  // namespace
+}  // namespace minke
 #endif
 
 #define MINKE_INLINE inline __attribute__((always_inline))
@@ -68,6 +79,14 @@ MINKE_INLINE void unroll(const F& f) {
     f(Index<i>{});
     unroll<n, i + 1>(f);
   }
+}
+
+// f(Index<T>, t) over tokens (or rows) [first, last) in register tiles: as many of kTokenTile as there are,
+// then halves of it. Operands lie in these tiles.
+template <int T = kTokenTile, typename F>
+MINKE_INLINE void for_each_tile(int first, int last, const F& f) {
+  for (; last - first >= T; first += T) f(Index<T>{}, first);
+  if constexpr (T > 1) for_each_tile<T / 2>(first, last, f);
 }
 
 }  // namespace

@@ -158,13 +158,13 @@ MINKE_INLINE Vf finish(const Group& g, const QuantTile<1>& x, int i, Vi sum, Vf 
 }
 
 template <typename F, bool kRest>
-MINKE_INLINE Vf add_group(const Walk& walk, const QuantTile<1>& x, const QuantTile<1>& second, int i,
-                          Vf out) {
+MINKE_INLINE void add_group(const Walk& walk, const QuantTile<1>& x, const QuantTile<1>& second, int i,
+                            Vf& out, Vf& rest) {
   ScaledGroup<F, kRest> g{x, second, {}, {}, {}};
   g.dots.clear(above<F>(x, i), kRest ? above<F>(second, i) : 0);
   F::unpack(walk.base + i * F::kBytes, walk.stride, i, g);
   out = finish<F>(g, x, i, g.dots.sum, out);
-  return kRest ? finish<F>(g, second, i, g.dots.rest, out) : out;
+  if constexpr (kRest) rest = finish<F>(g, second, i, g.dots.rest, rest);
 }
 
 template <typename F>
@@ -178,11 +178,15 @@ MINKE_INLINE Vf stream_scaled(const Mat& w, int first, int rows, const Operand& 
     const Walk walk =
         rows_at(w, first, rows, int64_t{block} * F::kBytes * 8, int64_t{groups} * F::kBytes, copy);
     const QuantTile<1>&tile = tiles[block], &second = tiles[block + blocks];
+    Vf rest = zero_f();
     for (int i = 0; i < groups; ++i) {
       prefetch_ahead<kPanel>(w, first, block, F::kBytes * 8, 2 * i, 2 * i + 2);
-      out = tile.rest[0] >> i & 1 ? add_group<F, true>(walk, tile, second, i, out)
-                                  : add_group<F, false>(walk, tile, second, i, out);
+      if (tile.rest[0] >> i & 1)
+        add_group<F, true>(walk, tile, second, i, out, rest);
+      else
+        add_group<F, false>(walk, tile, second, i, out, rest);
     }
+    if (tile.rest[0]) out = add(out, rest);  // as multiply_rest does
   }
   return out;
 }

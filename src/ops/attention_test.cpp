@@ -12,32 +12,43 @@
 namespace minke {
 namespace {
 
-// Softmax over the positions `seen`, in doubles.
-std::vector<double> reference(const TestCache& cache, const AttentionShape& s, const KvView& view,
-                              const float* q, int head, const std::vector<int>& seen) {
+struct Expected {
+  std::vector<double> out, slack;  // slack: what rounding the weights to bf16 may change
+};
+
+// Softmax over the positions `seen`, in doubles; the query rounded as the cache is.
+Expected reference(const TestCache& cache, const AttentionShape& s, const KvView& view, const float* q, int head,
+                   const std::vector<int>& seen) {
+  const bool bf16 = s.keys.format == KvFormat::bf16;
   const int kv_head = head / (s.heads / s.kv_heads);
   std::vector<double> score;
   for (const int t : seen) {
     double dot = 0;
     for (int i = 0; i < s.query_width; ++i)
-      dot += double{q[i]} * cache.at(s.keys, view, t, kv_head * s.query_width + i);
+      dot += double{bf16 ? bf16_to_f32(f32_to_bf16(q[i])) : q[i]} * cache.at(s.keys, view, t, kv_head * s.query_width + i);
     score.push_back(dot);
   }
   const double peak = *std::max_element(score.begin(), score.end());
-  std::vector<double> out(static_cast<size_t>(s.value_width));
+  std::vector<double> out(static_cast<size_t>(s.value_width)), size(out);
   double mass = 0;
   for (size_t k = 0; k < seen.size(); ++k) {
     const double p = std::exp(score[k] - peak);
     mass += p;
-    for (int i = 0; i < s.value_width; ++i)
-      out[static_cast<size_t>(i)] += p * cache.at(s.values, view, seen[k], kv_head * s.value_width + i);
+    for (int i = 0; i < s.value_width; ++i) {
+      const double v = cache.at(s.values, view, seen[k], kv_head * s.value_width + i);
+      out[static_cast<size_t>(i)] += p * v;
+      size[static_cast<size_t>(i)] += p * std::abs(v);
+    }
   }
   for (double& o : out) o /= mass;
-  return out;
+  // Each weight is off by 2^-9 of itself at most, and so is their sum.
+  for (double& o : size) o = 2e-5 + (bf16 ? o / mass * 0x1p-8 : 0);
+  return {out, size};
 }
 
-void expect_near(const float* given, const std::vector<double>& wanted) {
-  for (size_t i = 0; i < wanted.size(); ++i) RC_ASSERT(std::abs(given[i] - wanted[i]) < 2e-5);
+void expect_near(const float* given, const Expected& wanted) {
+  for (size_t i = 0; i < wanted.out.size(); ++i)
+    RC_ASSERT(std::abs(given[i] - wanted.out[i]) < wanted.slack[i]);
 }
 
 struct Drawn {

@@ -54,6 +54,9 @@ TEST(Indexer, ScoresAndChoicesAsTheFormulaSays) {
     KvRow row;
     row.index = {random.below(2) ? KvFormat::f32 : KvFormat::bf16, width, 0};
     row = lay_out(row);
+    const auto rounded = [&](float x) {
+      return double{row.index.format == KvFormat::bf16 ? bf16_to_f32(f32_to_bf16(x)) : x};
+    };
     const int position = static_cast<int>(random.below(400)), count = 1 + static_cast<int>(random.below(6));
     KvView view;
     for (int p = 0; p * kPageTokens < position + count; ++p) view.pages.push_back(p);
@@ -77,8 +80,7 @@ TEST(Indexer, ScoresAndChoicesAsTheFormulaSays) {
         for (int h = 0; h < heads; ++h) {
           double dot = 0;
           for (int i = 0; i < width; ++i)
-            dot +=
-                double{q[static_cast<size_t>((r * heads + h) * width + i)]} * cache.at(row.index, view, s, i);
+            dot += rounded(q[static_cast<size_t>((r * heads + h) * width + i)]) * cache.at(row.index, view, s, i);
           wanted += w[static_cast<size_t>(r * heads + h)] * std::max(dot, 0.0);
           size += std::abs(w[static_cast<size_t>(r * heads + h)] * dot);
         }

@@ -1,5 +1,5 @@
 #pragma once
-// The vocabulary over AVX-512 F/BW/DQ/VL, with VNNI where it is compiled for. simd.h says what each word
+// The vocabulary over AVX-512 F/BW/DQ/VL, with VNNI and BF16 where it is compiled for them. simd.h says what each word
 // means.
 
 #include <cstddef>
@@ -130,6 +130,13 @@ inline Vi scale_word(Vi scale) {
 }
 inline Vi add_scaled(Vi acc, Part p, Vi scale) {
   return {_mm512_add_epi32(acc.v, _mm512_madd_epi16(p.v, scale.v))};
+}
+#endif
+
+#if defined(__AVX512BF16__)
+constexpr bool kBf16Dots = true;
+inline Vf dot_bf16(Vf acc, Vi a, Vi b) {
+  return {_mm512_dpbf16_ps(acc.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
 }
 #endif
 
