@@ -19,8 +19,9 @@ void ModelFlags::add_model(CLI::App& command) {
 
 void ModelFlags::add_machine(CLI::App& command) {
   command
-      .add_option("--isa", isa,
-                  "Instruction set: scalar, avx2, avx512, avx512-vnni, avx512-bf16, neon (default: the widest here)")
+      .add_option(
+          "--isa", isa,
+          "Instruction set: scalar, avx2, avx512, avx512-vnni, avx512-bf16, neon (default: the widest here)")
       ->type_name("NAME");
   command.add_option("-t,--threads", threads, "Threads (default: one per physical core)")
       ->check(CLI::Range(1, 1024));

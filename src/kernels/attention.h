@@ -41,7 +41,9 @@ struct AttendSpan {
 
 // 64-byte aligned memory one thread needs for attend and index_scores; width: the widest key or value row.
 constexpr int64_t attend_scratch_bytes(int width) {
-  return int64_t{kMaxQueries} * (256 + width) * 4 + int64_t{width} * 16 * 4 + 256 * 16 * 4 + 4096;
+  const int64_t queries = int64_t{kMaxQueries} * (256 + width + 1) * 4,
+                panels = 4 * int64_t{width + 1 + 256} * 16 * 4;
+  return queries + panels + 4096;
 }
 
 }  // namespace minke

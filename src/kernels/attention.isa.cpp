@@ -1,7 +1,8 @@
 // Attention over cached rows, sixteen keys (or sixteen value columns) in the lanes and a register tile of
-// queries beside them. Every sum over columns and over keys runs pair by pair in ascending order, the odd one of a pair
-// first: the order of the instruction that adds two products of bf16 at once. Where the cache is bf16, queries and
-// weights are rounded to it too; an instruction set without that instruction multiplies the same numbers in f32.
+// queries beside them. Every sum over columns and over keys runs pair by pair in ascending order, the odd one
+// of a pair first: the order of the instruction that adds two products of bf16 at once. Where the cache is
+// bf16, queries and weights are rounded to it too; an instruction set without that instruction multiplies the
+// same numbers in f32.
 
 #include "kernels/attention.h"
 
@@ -43,20 +44,32 @@ constexpr int words_of(Form form, int numbers) {
 
 using Words = int32_t (*)[16];
 
-// acc[t] += panel . words of T queries side by side, `stride` words from one of a query's to its next.
-template <Form form, int T, typename Query>
-MINKE_INLINE void add_dots(const int32_t (*panel)[16], int words, const Query& query, Vf acc[T]) {
+// Panels that are made before queries meet them: one where queries fill register tiles, else some, for a
+// narrow tile alone would wait for its own sums.
+constexpr int kBeside = 4;
+// Of these, how many a tile of T queries meets at once.
+template <int T, int P>
+constexpr int kAtOnce = std::min(P, std::max(1, kTokenTile / T));
+
+// acc[p][t] += panel p . words of T queries: query(t, k) is word k of query t. Panels lie `words` apart.
+template <Form form, int T, int P, typename Query>
+MINKE_INLINE void add_dots(const int32_t (*panel)[16], int words, const Query& query, Vf acc[P][T]) {
   if constexpr (form == Form::pairs) {
     for (int k = 0; k < words; ++k) {
-      const Vi two = load(panel[k]);
-      unroll<T>([&](auto t) MINKE_INLINED { acc[t] = dot_bf16(acc[t], two, broadcast4(query(t, k))); });
+      unroll<P>([&](auto p) MINKE_INLINED {
+        const Vi two = load(panel[p * words + k]);
+        unroll<T>([&](auto t)
+                      MINKE_INLINED { acc[p][t] = dot_bf16(acc[p][t], two, broadcast4(query(t, k))); });
+      });
     }
   } else {
     for (int k = 0; k < words; k += 2) {
-      const Vf even = as_float(load(panel[k])), odd = as_float(load(panel[k + 1]));
-      unroll<T>([&](auto t) MINKE_INLINED {
-        acc[t] = fma(odd, as_float(broadcast4(query(t, k + 1))), acc[t]);
-        acc[t] = fma(even, as_float(broadcast4(query(t, k))), acc[t]);
+      unroll<P>([&](auto p) MINKE_INLINED {
+        const Vf even = as_float(load(panel[p * words + k])), odd = as_float(load(panel[p * words + k + 1]));
+        unroll<T>([&](auto t) MINKE_INLINED {
+          acc[p][t] = fma(odd, as_float(broadcast4(query(t, k + 1))), acc[p][t]);
+          acc[p][t] = fma(even, as_float(broadcast4(query(t, k))), acc[p][t]);
+        });
       });
     }
   }
@@ -78,7 +91,8 @@ void interleave(Form form, bool round, const float* const rows[T], int width, in
       store(bits, round ? shl<16>(rounded_bf16(x)) : as_int(x));
       if (form == Form::pairs) {
         for (int i = 0; i < here; i += 2)
-          out[(c + i) / 2 * T + t] = static_cast<int32_t>((static_cast<uint32_t>(bits[i]) >> 16) | bits[i + 1]);
+          out[(c + i) / 2 * T + t] =
+              static_cast<int32_t>((static_cast<uint32_t>(bits[i]) >> 16) | bits[i + 1]);
       } else {
         for (int i = 0; i < (here + 1) / 2 * 2; ++i) out[(c + i) * T + t] = bits[i];
       }
@@ -111,15 +125,18 @@ void key_panel(const std::byte* base, const KeyRows& rows, Words panel) {
   if (c == rows.width) return;
   alignas(64) std::byte rest[16 * 16] = {};
   for (int r = 0; r < 16; ++r)
-    std::memcpy(rest + 16 * r, base + r * rows.row_bytes + c * bytes, static_cast<size_t>((rows.width - c) * bytes));
+    std::memcpy(rest + 16 * r, base + r * rows.row_bytes + c * bytes,
+                static_cast<size_t>((rows.width - c) * bytes));
   transpose4(rest, 16, w);
   put(c, w);
 }
 
-// Columns [column, column + 16) of a value row as bits: of f32, or of bf16 in the low half. Zeros past its end.
+// Columns [column, column + 16) of a value row as bits: of f32, or of bf16 in the low half. Zeros past its
+// end.
 MINKE_INLINE Vi value_columns(const std::byte* row, const KeyRows& rows, int column) {
   const int left = rows.width - column;
-  if (rows.format == KvFormat::f32) return as_int(load_first(reinterpret_cast<const float*>(row) + column, left));
+  if (rows.format == KvFormat::f32)
+    return as_int(load_first(reinterpret_cast<const float*>(row) + column, left));
   if (left >= 16) return load_u16(row + 2 * column);
   uint16_t last[16] = {};
   std::memcpy(last, row + 2 * column, static_cast<size_t>(left) * 2);
@@ -147,7 +164,7 @@ MINKE_INLINE void value_panel(const KeyRows& rows, int first, int keys, int colu
 struct Memory {
   float* scores;     // [queries][256]: scores, then weights as words
   int32_t* queries;  // tiles of rows, [words][T] each
-  Words panel;       // [words of max(width, 256)][16]
+  Words panel;       // [kBeside][words of max(width, 256)][16]
 };
 
 Memory memory_of(std::byte* scratch, int width) {
@@ -162,7 +179,8 @@ MINKE_INLINE void interleave_all(Form form, const KeyRows& keys, int count, int3
   for_each_tile(0, count, [&](auto T, int i) MINKE_INLINED {
     const float* rows[T];
     for (int t = 0; t < T; ++t) rows[t] = row(i + t);
-    interleave<T>(form, keys.format == KvFormat::bf16, rows, keys.width, out + i * words_of(form, keys.width));
+    interleave<T>(form, keys.format == KvFormat::bf16, rows, keys.width,
+                  out + i * words_of(form, keys.width));
   });
 }
 
@@ -174,27 +192,35 @@ MINKE_INLINE void prefetch_rows(const KeyRows& rows, int s, int last) {
     for (int64_t b = 0; b < rows.width * kv_bytes(rows.format); b += 64) __builtin_prefetch(p + b, 0, 2);
 }
 
-template <Form form>
+template <Form form, int P>
 void chunk_scores(const AttendSpan& a, int first, int last, const Memory& m) {
   const int words = words_of(form, a.keys.width);
-  for (int s = first; s < last; s += 16) {
-    prefetch_rows(a.keys, s, a.last);
-    prefetch_rows(a.values, s - 16, a.last);
-    key_panel<form>(row_at(a.keys, s), a.keys, m.panel);
+  for (int s = first; s < last; s += 16 * P) {
+    for (int p = 0; p < P && s + 16 * p < last; ++p) {
+      prefetch_rows(a.keys, s + 16 * p, a.last);
+      prefetch_rows(a.values, s + 16 * p - 16, a.last);
+      key_panel<form>(row_at(a.keys, s + 16 * p), a.keys, m.panel + p * words);
+    }
     for_each_tile(0, a.queries, [&](auto T, int i) MINKE_INLINED {
-      Vf dots[T];
-      unroll<T>([&](auto t) MINKE_INLINED { dots[t] = zero_f(); });
+      constexpr int kPanels = kAtOnce<T, P>;
       const int32_t* q = m.queries + i * words;
-      add_dots<form, T>(m.panel, words, [&](int t, int k) MINKE_INLINED { return q + k * T + t; }, dots);
-      unroll<T>([&](auto t) MINKE_INLINED { store(m.scores + (i + t) * kChunk + s - first, dots[t]); });
+      for (int p = 0; p < P; p += kPanels) {
+        Vf dots[kPanels][T];
+        unroll<kPanels * T>([&](auto n) MINKE_INLINED { dots[n / T][n % T] = zero_f(); });
+        add_dots<form, T, kPanels>(
+            m.panel + p * words, words, [&](int t, int k) MINKE_INLINED { return q + k * T + t; }, dots);
+        unroll<kPanels * T>([&](auto n) MINKE_INLINED {  // what is past the last row is not looked at
+          store(m.scores + (i + n % T) * kChunk + s - first + 16 * (p + n / T), dots[n / T][n % T]);
+        });
+      }
     });
   }
 }
 
 constexpr float kNone = -__builtin_inff();
 
-// Scores of row i to weights exp(score - new peak), as words; keys out of sight and up to `padded` get 0. Returns the
-// factor for what was summed before this chunk; peak and mass are brought up to date.
+// Scores of row i to weights exp(score - new peak), as words; keys out of sight and up to `padded` get 0.
+// Returns the factor for what was summed before this chunk; peak and mass are brought up to date.
 template <Form form>
 float chunk_softmax(const AttendSpan& a, int i, int first, int padded, float* scores) {
   const int low = std::max(a.from[i] - first, 0), high = std::min(a.to[i], first + padded) - first;
@@ -239,25 +265,33 @@ float chunk_softmax(const AttendSpan& a, int i, int first, int padded, float* sc
 }
 
 // out = out * factor + weights . values over the keys of a chunk.
-template <Form form>
+template <Form form, int P>
 void chunk_values(const AttendSpan& a, int first, int keys, const float* factors, const Memory& m) {
   const int width = a.values.width, words = words_of(form, keys);
-  for (int column = 0; column < width; column += 16) {
-    value_panel<form>(a.values, first, keys, column, m.panel);
-    const int left = width - column;
+  for (int column = 0; column < width; column += 16 * P) {
+    for (int p = 0; p < P && column + 16 * p < width; ++p)
+      value_panel<form>(a.values, first, keys, column + 16 * p, m.panel + p * words);
     for_each_tile(0, a.queries, [&](auto T, int i) MINKE_INLINED {
-      Vf total[T];
-      unroll<T>([&](auto t) MINKE_INLINED {
-        total[t] = mul(load_first(a.out + (i + t) * width + column, left), set1(factors[i + t]));
-      });
+      constexpr int kPanels = kAtOnce<T, P>;
       const float* weights = m.scores + i * kChunk;
-      add_dots<form, T>(m.panel, words, [&](int t, int k) MINKE_INLINED { return weights + t * kChunk + k; }, total);
-      unroll<T>([&](auto t) MINKE_INLINED { store_first(a.out + (i + t) * width + column, total[t], left); });
+      for (int p = 0; p < P; p += kPanels) {
+        Vf total[kPanels][T];
+        const auto at = [&](int n)
+                            MINKE_INLINED { return a.out + (i + n % T) * width + column + 16 * (p + n / T); };
+        const auto left = [&](int n) MINKE_INLINED { return width - column - 16 * (p + n / T); };
+        unroll<kPanels * T>([&](auto n) MINKE_INLINED {
+          total[n / T][n % T] = mul(load_first(at(n), left(n)), set1(factors[i + n % T]));
+        });
+        add_dots<form, T, kPanels>(
+            m.panel + p * words, words, [&](int t, int k) MINKE_INLINED { return weights + t * kChunk + k; },
+            total);
+        unroll<kPanels * T>([&](auto n) MINKE_INLINED { store_first(at(n), total[n / T][n % T], left(n)); });
+      }
     });
   }
 }
 
-template <Form form>
+template <Form form, int P>
 void attend_in(const AttendSpan& a, std::byte* scratch) {
   const Memory m = memory_of(scratch, std::max(a.keys.width, a.values.width));
   interleave_all(form, a.keys, a.queries, m.queries, [&](int i) { return a.q[i]; });
@@ -274,16 +308,22 @@ void attend_in(const AttendSpan& a, std::byte* scratch) {
   for (int first = a.first; first < high; first += kChunk) {
     if (first + kChunk <= low) continue;
     const int keys = std::min(kChunk, high - first), padded = (keys + 15) / 16 * 16;
-    chunk_scores<form>(a, first, first + padded, m);
+    chunk_scores<form, P>(a, first, first + padded, m);
     float factors[kMaxQueries];
     for (int i = 0; i < a.queries; ++i)
       factors[i] = chunk_softmax<form>(a, i, first, padded, m.scores + i * kChunk);
-    chunk_values<form>(a, first, padded, factors, m);
+    chunk_values<form, P>(a, first, padded, factors, m);
   }
 }
 
 void attend(const AttendSpan& a, std::byte* scratch) {
-  with_form(a.keys.format, [&](auto form) { attend_in<decltype(form)::value>(a, scratch); });
+  with_form(a.keys.format, [&](auto form) {
+    constexpr Form kForm = decltype(form)::value;
+    if (a.queries < kTokenTile)
+      attend_in<kForm, kBeside>(a, scratch);
+    else
+      attend_in<kForm, 1>(a, scratch);
+  });
 }
 
 // scores[s - first] += sum over heads of w[h] * relu(q[h] . key s), heads in ascending order.
@@ -298,11 +338,12 @@ void index_scores_in(const float* q, const float* w, int heads, const KeyRows& k
     key_panel<form>(row_at(keys, s), keys, m.panel);
     Vf total = load_first(scores + s - first, last - s);
     for_each_tile(0, heads, [&](auto T, int h) MINKE_INLINED {
-      Vf dots[T];
-      unroll<T>([&](auto t) MINKE_INLINED { dots[t] = zero_f(); });
+      Vf dots[1][T];
+      unroll<T>([&](auto t) MINKE_INLINED { dots[0][t] = zero_f(); });
       const int32_t* head = m.queries + h * words;
-      add_dots<form, T>(m.panel, words, [&](int t, int k) MINKE_INLINED { return head + k * T + t; }, dots);
-      unroll<T>([&](auto t) MINKE_INLINED { total = fma(set1(w[h + t]), max(dots[t], zero_f()), total); });
+      add_dots<form, T, 1>(
+          m.panel, words, [&](int t, int k) MINKE_INLINED { return head + k * T + t; }, dots);
+      unroll<T>([&](auto t) MINKE_INLINED { total = fma(set1(w[h + t]), max(dots[0][t], zero_f()), total); });
     });
     store_first(scores + s - first, total, last - s);
   }

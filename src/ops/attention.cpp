@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 
@@ -27,7 +28,10 @@ struct Cut {
   Cut(const AttentionShape& s, int count) {
     const int group = s.heads / s.kv_heads;
     heads = std::min(group, kMaxQueries);
-    tokens = std::min(count, kMaxQueries / heads);
+    tokens = kMaxQueries / heads;
+    const int whole = 8 / std::gcd(heads, 8);  // so many tokens fill register tiles
+    if (tokens > whole) tokens -= tokens % whole;
+    tokens = std::min(count, tokens);
     token_steps = (count + tokens - 1) / tokens;
     head_steps = (group + heads - 1) / heads;
     kv_heads = s.kv_heads;

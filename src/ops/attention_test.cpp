@@ -17,15 +17,16 @@ struct Expected {
 };
 
 // Softmax over the positions `seen`, in doubles; the query rounded as the cache is.
-Expected reference(const TestCache& cache, const AttentionShape& s, const KvView& view, const float* q, int head,
-                   const std::vector<int>& seen) {
+Expected reference(const TestCache& cache, const AttentionShape& s, const KvView& view, const float* q,
+                   int head, const std::vector<int>& seen) {
   const bool bf16 = s.keys.format == KvFormat::bf16;
   const int kv_head = head / (s.heads / s.kv_heads);
   std::vector<double> score;
   for (const int t : seen) {
     double dot = 0;
     for (int i = 0; i < s.query_width; ++i)
-      dot += double{bf16 ? bf16_to_f32(f32_to_bf16(q[i])) : q[i]} * cache.at(s.keys, view, t, kv_head * s.query_width + i);
+      dot += double{bf16 ? bf16_to_f32(f32_to_bf16(q[i])) : q[i]} *
+             cache.at(s.keys, view, t, kv_head * s.query_width + i);
     score.push_back(dot);
   }
   const double peak = *std::max_element(score.begin(), score.end());

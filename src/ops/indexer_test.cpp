@@ -80,7 +80,8 @@ TEST(Indexer, ScoresAndChoicesAsTheFormulaSays) {
         for (int h = 0; h < heads; ++h) {
           double dot = 0;
           for (int i = 0; i < width; ++i)
-            dot += rounded(q[static_cast<size_t>((r * heads + h) * width + i)]) * cache.at(row.index, view, s, i);
+            dot += rounded(q[static_cast<size_t>((r * heads + h) * width + i)]) *
+                   cache.at(row.index, view, s, i);
           wanted += w[static_cast<size_t>(r * heads + h)] * std::max(dot, 0.0);
           size += std::abs(w[static_cast<size_t>(r * heads + h)] * dot);
         }

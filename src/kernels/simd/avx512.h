@@ -1,6 +1,6 @@
 #pragma once
-// The vocabulary over AVX-512 F/BW/DQ/VL, with VNNI and BF16 where it is compiled for them. simd.h says what each word
-// means.
+// The vocabulary over AVX-512 F/BW/DQ/VL, with VNNI and BF16 where it is compiled for them. simd.h says what
+// each word means.
 
 #include <cstddef>
 #include <cstdint>
