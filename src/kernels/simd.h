@@ -34,6 +34,11 @@
 //   sum largest            of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
 // clang-format on
 
+#define MINKE_INLINE inline __attribute__((always_inline))
+// For lambdas, after their parameters: one that is called keeps its operands in memory, and costs half the
+// speed.
+#define MINKE_INLINED __attribute__((always_inline))
+
 #if defined(MINKE_ISA_avx512) || defined(MINKE_ISA_avx512_vnni) || defined(MINKE_ISA_avx512_bf16)
 #include "kernels/simd/avx512.h"
 #elif defined(MINKE_ISA_avx2)
@@ -56,11 +61,6 @@ inline Vf dot_bf16(Vf acc, Vi, Vi) { return acc; }
 }  // namespace
 }  // namespace minke
 #endif
-
-#define MINKE_INLINE inline __attribute__((always_inline))
-// For lambdas, after their parameters: one that is called keeps its operands in memory, and costs half the
-// speed.
-#define MINKE_INLINED __attribute__((always_inline))
 
 namespace minke {
 namespace {

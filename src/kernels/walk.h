@@ -30,14 +30,11 @@ MINKE_INLINE Walk rows_at(const Mat& w, int first, int rows, int64_t offset, int
   return {copy, bytes};
 }
 
-constexpr int kAhead = 8 * kPanel;  // blocks read ahead, over all rows of a step
-
-// Prefetches what a walk of kRows rows at a time reads kAhead blocks from here, in its rows [from, to): into
-// L2, since bursts into L1 were measured to cost more than they bring.
-template <int kRows>
-MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
+// Prefetches what a walk of kRows rows at a time reads kBlocks blocks from here, in its rows [from, to).
+template <int kRows, int kBlocks, int kLocality>
+MINKE_INLINE void prefetch_block(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
   const int blocks = blocks_of(w.cols);
-  int row = first, at = block + kAhead / kRows;
+  int row = first, at = block + kBlocks;
   while (at >= blocks) {
     at -= blocks;
     row += kRows;
@@ -45,7 +42,16 @@ MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int64_t byt
   if (row + kRows > w.rows) return;
   const std::byte* p = w.row(row + from) + at * bytes;
   for (int r = from; r < to; ++r, p += w.row_bytes)
-    for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b, 0, 2);
+    for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b, 0, kLocality);
+}
+
+// From memory into L2 what is read some time from now, and from there into L1 what is read soon. Without the second
+// step decode of a Q4_K model was at 72 % of the read limit, with it at 81 %; straight into L1 from memory it was slower
+// than without any.
+template <int kRows>
+MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
+  prefetch_block<kRows, 12 * kPanel / kRows, 2>(w, first, block, bytes, from, to);
+  prefetch_block<kRows, 2, 3>(w, first, block, bytes, from, to);
 }
 
 }  // namespace

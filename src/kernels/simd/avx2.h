@@ -188,7 +188,7 @@ inline Vf half_to_float(Vi bits) {
           _mm256_cvtph_ps(_mm256_extracti128_si256(words, 1))};
 }
 
-inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
+MINKE_INLINE void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
   const auto half = [&](int r0, __m256i o[4]) {
     const auto pair = [&](int r) {  // rows r and r + 4
       return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(base + (r0 + r) * stride)),
@@ -221,7 +221,7 @@ inline Vi fifth_bits(Vi bits) {
   return {half(bits.a), half(bits.b)};
 }
 
-inline Vi column_u32(const std::byte* base, int64_t stride) {
+MINKE_INLINE Vi column_u32(const std::byte* base, int64_t stride) {
   const auto four = [&](int r) {
     const auto row = [&](int i) {
       int32_t x;

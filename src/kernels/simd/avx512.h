@@ -172,7 +172,7 @@ inline void store_u16(uint16_t* p, Vi a) {
 }
 inline Vf half_to_float(Vi bits) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits.v))}; }
 
-inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
+MINKE_INLINE void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
   // Masked broadcasts, since inserts would keep the shuffle ports from the unpacking below.
   const auto quad = [&](int r) {
     const auto row = [&](int i) {
@@ -202,7 +202,7 @@ inline Vi fifth_bits(Vi bits) {
   return {_mm512_maskz_mov_epi8(_mm512_test_epi8_mask(spread, bit), _mm512_set1_epi8(16))};
 }
 
-inline Vi column_u32(const std::byte* base, int64_t stride) {
+MINKE_INLINE Vi column_u32(const std::byte* base, int64_t stride) {
   const auto four = [&](int r) {
     const auto row = [&](int i) {
       int32_t x;
