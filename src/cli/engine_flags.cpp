@@ -23,6 +23,11 @@ void EngineFlags::add(CLI::App& command) {
   command.add_option("--activations", activations, "int8, or f32: slower, nearer to the reference")
       ->check(CLI::IsMember({"int8", "f32"}));
   command.add_option("--kv", kv, "Cache format: bf16 or f32")->check(CLI::IsMember({"bf16", "f32"}));
+  command
+      .add_option("--draft", draft,
+                  "Tokens tried ahead where the text repeats itself, the answer being the same; 0: none")
+      ->check(CLI::Range(0, 64))
+      ->capture_default_str();
   command.add_option("--chat-template", chat_template, "A Jinja file instead of the model's own template");
   command.add_option("--template-kwargs", template_kwargs, "Variables for the template, a JSON object");
   model.add_machine(command);
@@ -39,6 +44,7 @@ InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
                 "--ctx");
   o.limits.context = flags.context > 0 ? flags.context : std::min(kDefaultContext, model.config.context);
   o.limits.rows = std::min(flags.ubatch, o.limits.context);
+  o.limits.logit_rows = o.limits.sequences + flags.draft;
   return o;
 }
 
@@ -50,7 +56,7 @@ void EngineFlags::check() const {
 EngineOptions EngineFlags::options(const Model& loaded) const {
   const InstanceOptions o = instance_options(loaded, *this);
   require_memory(loaded, o);
-  return {o};
+  return {o, draft};
 }
 
 Loaded::Loaded(const EngineFlags& flags) : model(flags.model.load()), tokenizer(load_tokenizer(model)) {
@@ -86,6 +92,8 @@ std::string timing_line(const Finish& f) {
   std::string line =
       fmt::format("[{} tokens, {:.1f} tok/s; prompt {} tokens", f.output_tokens, rate, f.prompt_tokens);
   if (f.cached_tokens > 0) line += fmt::format(", {} cached", f.cached_tokens);
+  if (f.accepted_tokens > 0)
+    line += fmt::format(", {} of {} drafted right", f.accepted_tokens, f.drafted_tokens);
   return line + fmt::format(", {:.2f} s]", f.prefill_seconds);
 }
 

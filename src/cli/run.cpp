@@ -72,6 +72,8 @@ void print_json(const Finish& f, const std::string& text, bool reasoning, const 
   if (!f.stop.empty()) json.set("stop", f.stop);
   json.set("prompt_tokens", f.prompt_tokens);
   json.set("output_tokens", f.output_tokens);
+  json.set("drafted_tokens", f.drafted_tokens);
+  json.set("accepted_tokens", f.accepted_tokens);
   json.set("prefill_seconds", f.prefill_seconds);
   json.set("decode_seconds", f.decode_seconds);
   if (!logprobs.is_null()) json.set("logprobs", logprobs);

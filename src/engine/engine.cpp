@@ -36,7 +36,11 @@ const char* name(FinishReason reason) {
 
 struct Engine::Impl {
   Impl(const Model& m, const Tokenizer& t, const EngineOptions& o)
-      : model(m), tokenizer(t), instance(m, prepared(o.instance)), context(o.instance.limits.context) {
+      : model(m),
+        tokenizer(t),
+        instance(m, prepared(o)),
+        context(o.instance.limits.context),
+        most_draft(o.draft) {
     ends = tokenizer.end_tokens();
     ends.insert(ends.end(), model.config.eos.begin(), model.config.eos.end());
     for (Token id = 0; id < model.config.vocab; ++id)
@@ -54,8 +58,9 @@ struct Engine::Impl {
     thread.join();
   }
 
-  static InstanceOptions prepared(InstanceOptions o) {
-    o.limits.logit_rows = o.limits.sequences;
+  static InstanceOptions prepared(const EngineOptions& options) {
+    InstanceOptions o = options.instance;
+    o.limits.logit_rows = o.limits.sequences + options.draft;
     return o;
   }
 
@@ -164,21 +169,29 @@ struct Engine::Impl {
     }
   }
 
-  // One forward pass: a token of every answer under way, and prompt pieces up to the rows that are left.
+  // One forward pass: a token of every answer under way and drafts behind some, and prompt pieces up to the
+  // rows that are left.
   void step() {
     tokens.clear();
     slices.clear();
     in_step.clear();
-    int left = instance.state().limits.rows;
+    int left = instance.state().limits.rows, drafts_left = most_draft;
     const auto add = [&](Sequence& s) {
       const int count = std::min(s.unfed(), left);
+      s.draft.clear();
       if (count == 0) return;
       const bool whole = count == s.unfed();
-      slices.push_back({&s.kv, static_cast<int>(tokens.size()), count, s.kv.length,
-                        whole ? Want::last_logits : Want::nothing});
+      if (s.answer_size() > 0) s.draft = draft_for(s, std::min(drafts_left, left - count));
+      const int drafted = static_cast<int>(s.draft.size());
+      slices.push_back({&s.kv, static_cast<int>(tokens.size()), count + drafted, s.kv.length,
+                        drafted > 0 ? Want::all_logits
+                        : whole     ? Want::last_logits
+                                    : Want::nothing});
       tokens.insert(tokens.end(), s.tokens.begin() + s.kv.length, s.tokens.begin() + s.kv.length + count);
+      tokens.insert(tokens.end(), s.draft.begin(), s.draft.end());
       in_step.push_back(&s);
-      left -= count;
+      left -= count + drafted;
+      drafts_left -= drafted;
     };
     for (auto& s : running)
       if (s->answer_size() > 0) add(*s);
@@ -194,10 +207,11 @@ struct Engine::Impl {
     std::vector<Sequence*> ended;
     for (size_t i = 0; i < in_step.size(); ++i) {
       if (slices[i].want == Want::nothing) continue;
-      float* logits = instance.state().logits + int64_t{row++} * model.config.vocab;
+      float* logits = instance.state().logits + int64_t{row} * model.config.vocab;
+      row += 1 + static_cast<int>(in_step[i]->draft.size());
       bool last = true;
       try {
-        last = accept(*in_step[i], logits);
+        last = accept_all(*in_step[i], logits);
       } catch (const Error& e) {  // of sampling: this request's alone
         finish(*in_step[i], FinishReason::failed, e.what());
       }
@@ -212,6 +226,29 @@ struct Engine::Impl {
     for (Sequence* s : in_step) {
       finish(*s, FinishReason::failed, why);
       running.remove_if([&](const auto& r) { return r.get() == s; });
+    }
+  }
+
+  // Tokens to try behind the one that an answer has not been fed yet; it and they have room in the pages.
+  std::vector<Token> draft_for(Sequence& s, int most) const {
+    most = std::min(most, s.most_tokens - static_cast<int>(s.tokens.size()));
+    if (most <= 0 || s.unfed() != 1) return {};
+    return look_up(s.tokens, s.draft_length.next(most));
+  }
+
+  // Samples after each row that plain decoding would have fed: as long as what comes out is what was drafted.
+  // True when the sequence ended.
+  bool accept_all(Sequence& s, float* logits) {
+    const int fed = s.kv.length, drafted = static_cast<int>(s.draft.size());
+    s.drafted += drafted;
+    for (int i = 0;; ++i) {
+      s.kv.length = fed - drafted + i;  // what follows in the cache is to be written anew
+      if (accept(s, logits + int64_t{i} * model.config.vocab)) return true;
+      if (i == drafted || s.tokens.back() != s.draft[static_cast<size_t>(i)]) {
+        s.draft_length.learn(drafted, i);
+        return false;
+      }
+      ++s.accepted;
     }
   }
 
@@ -248,6 +285,8 @@ struct Engine::Impl {
     f.prompt_tokens = s.prompt_size();
     f.cached_tokens = s.cached;
     f.output_tokens = s.answer_size();
+    f.drafted_tokens = s.drafted;
+    f.accepted_tokens = s.accepted;
     const auto now = Clock::now();
     const bool started = s.started != Clock::time_point{}, answered = s.answered != Clock::time_point{};
     f.wait_seconds = seconds(s.submitted, started ? s.started : now);
@@ -264,6 +303,7 @@ struct Engine::Impl {
     finished.prompt_tokens += f.prompt_tokens;
     finished.cached_tokens += f.cached_tokens;
     finished.output_tokens += f.output_tokens;
+    finished.accepted_tokens += f.accepted_tokens;
     s.ended = true;
     publish();  // first: who hears of the end finds it in the stats
     if (s.request.finish) s.request.finish(f);
@@ -282,6 +322,7 @@ struct Engine::Impl {
     counts.prompt_tokens = finished.prompt_tokens;
     counts.cached_tokens = finished.cached_tokens;
     counts.output_tokens = finished.output_tokens;
+    counts.accepted_tokens = finished.accepted_tokens;
   }
 
   const Model& model;
@@ -289,7 +330,7 @@ struct Engine::Impl {
   Instance instance;
   Kept kept;
   std::vector<Token> ends, unused;
-  int context;
+  int context, most_draft;
   std::list<std::unique_ptr<Sequence>> running, waiting;
   EngineStats finished;
   std::vector<Token> tokens;  // of the step

@@ -35,8 +35,9 @@ struct Finish {
   std::string stop;   // the stop string that was met
   std::string error;  // with failed
   int prompt_tokens = 0;
-  int cached_tokens = 0;  // of the prompt, found in the cache
-  int output_tokens = 0;  // the end token included
+  int cached_tokens = 0;                        // of the prompt, found in the cache
+  int output_tokens = 0;                        // the end token included
+  int drafted_tokens = 0, accepted_tokens = 0;  // by speculation
   double wait_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
 };
 
@@ -55,11 +56,12 @@ struct Request {
 struct EngineStats {
   int running = 0, waiting = 0;
   int pages = 0, free_pages = 0;
-  int64_t steps = 0, prompt_tokens = 0, cached_tokens = 0, output_tokens = 0;
+  int64_t steps = 0, prompt_tokens = 0, cached_tokens = 0, output_tokens = 0, accepted_tokens = 0;
 };
 
 struct EngineOptions {
   InstanceOptions instance;  // limits: sequences run at once, context tokens of all of them, rows a step
+  int draft = 0;             // tokens one step tries ahead, of all sequences together; outputs are the same
 };
 
 // One thread owns all model state; any thread may call. Model and tokenizer must outlive the engine.

@@ -65,6 +65,69 @@ TEST(Engine, GreedyIsTheReference) {
   }
 }
 
+// A prompt that repeats itself, so that drafts are found, some of them right.
+std::vector<Token> repeating(uint64_t seed, int count) {
+  const std::vector<Token> part = prompt_of(seed, 7);
+  std::vector<Token> prompt;
+  for (int i = 0; i < count; ++i) prompt.push_back(part[static_cast<size_t>(i) % part.size()]);
+  return prompt;
+}
+
+TEST(Engine, DraftsChangeNothingButTheSteps) {
+  for (const Model* model : {&llama(), &deepseek()}) {
+    int64_t accepted = 0, drafted = 0;
+    for (const int draft : {1, 7, 20}) {
+      Engine engine(
+          *model, test_tokenizer(),
+          engine_options({.sequences = 3, .context = 1024, .rows = 40, .threads = 2, .draft = draft}));
+      std::vector<Request> requests;
+      std::vector<Pending> pending(9);
+      for (uint64_t i = 0; i < pending.size(); ++i) {
+        requests.push_back(sampled(repeating(i, 20 + static_cast<int>(i)), 60, i));
+        requests.back().sampling.temperature = i % 3 == 0 ? 1 : 0;
+        requests.back().sampling.logit_bias = {{20, 50.0f}, {21, 50.0f}};  // so that answers repeat themselves
+        requests.back().sampling.logprobs = 2;
+        if (i == 4) requests.back().sampling.repetition_penalty = 1.1f;
+        engine.submit(pending[i].watch(requests.back()));
+      }
+      for (size_t i = 0; i < pending.size(); ++i) {
+        const Finish finish = pending[i].wait();
+        const Ran alone = solo(*model, requests[i]);
+        EXPECT_EQ(pending[i].tokens(), alone.tokens) << draft << ' ' << i;
+        EXPECT_EQ(pending[i].text(), alone.text);
+        for (size_t t = 0; t < alone.outputs.size(); ++t)
+          EXPECT_EQ(pending[i].outputs()[t].logprobs.own, alone.outputs[t].logprobs.own);
+        EXPECT_LE(finish.accepted_tokens, finish.drafted_tokens);
+        EXPECT_EQ(alone.finish.drafted_tokens, 0);
+        accepted += finish.accepted_tokens;
+        drafted += finish.drafted_tokens;
+      }
+    }
+    EXPECT_GT(accepted, 0);
+    EXPECT_GT(drafted, accepted) << "some drafts must fail for this to be a test";
+  }
+}
+
+TEST(Engine, ADraftReachesNeitherPastTheEndNorIntoWhatFollows) {
+  Engine engine(llama(), test_tokenizer(),
+                engine_options({.sequences = 1, .context = 128, .rows = 32, .draft = 15}));
+  for (const int most : {1, 2, 5, 9, 30}) {
+    const Request request = request_of(repeating(3, 40), most);
+    const Ran ran = run(engine, request);
+    EXPECT_EQ(ran.tokens, solo(llama(), request).tokens);
+    EXPECT_EQ(ran.finish.reason, FinishReason::length);
+    // What was kept of it is what was said: going on from there gives what a fresh start gives.
+    Request longer = request;
+    longer.prompt.insert(longer.prompt.end(), ran.tokens.begin(), ran.tokens.end());
+    longer.max_tokens = 10;
+    EXPECT_EQ(run(engine, longer).tokens, solo(llama(), longer).tokens);
+  }
+  Request full = request_of(repeating(5, 100), -1);
+  const Ran ran = run(engine, full);
+  EXPECT_EQ(ran.finish.reason, FinishReason::context);
+  EXPECT_EQ(ran.tokens.size(), 28u);
+}
+
 TEST(Engine, ManyAtOnceGiveWhatEachGivesAlone) {
   for (const Model* model : {&llama(), &deepseek()}) {
     Engine engine(*model, test_tokenizer(),

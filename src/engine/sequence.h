@@ -3,6 +3,7 @@
 
 #include <chrono>
 
+#include "engine/draft.h"
 #include "engine/engine.h"
 #include "engine/stop_text.h"
 #include "kv/pool.h"
@@ -26,6 +27,9 @@ struct Sequence {
   int most_tokens = 0;                          // prompt and answer together
   FinishReason at_most = FinishReason::length;  // why no more
   int cached = 0;
+  std::vector<Token> draft;  // behind the unfed token, in this step
+  DraftLength draft_length;
+  int drafted = 0, accepted = 0;
   bool ended = false;  // its finish is on its way
   Detokenizer detokenizer;
   StopText stop;

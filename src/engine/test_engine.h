@@ -104,6 +104,7 @@ struct EngineShape {
   int sequences = 4, context = 512, rows = 32, threads = 2;
   bool exact = false;  // f32 activations and cache
   ExpertSource* experts = nullptr;
+  int draft = 0;
 };
 
 inline EngineOptions engine_options(const EngineShape& shape) {
@@ -113,6 +114,7 @@ inline EngineOptions engine_options(const EngineShape& shape) {
   o.instance.limits.rows = shape.rows;
   o.instance.limits.threads = shape.threads;
   o.instance.experts = shape.experts;
+  o.draft = shape.draft;
   if (shape.exact) {
     o.instance.limits.kv = KvFormat::f32;
     o.instance.round_activations = false;
