@@ -1,6 +1,7 @@
 #include "model/quantize.h"
 
 #include <chrono>
+#include <cmath>
 #include <map>
 
 #include <CLI/CLI.hpp>
@@ -89,7 +90,7 @@ void print_text(const Flags& flags, const QuantizePlan& plan, const Quantized& d
     if (t.wanted)
       ++others[fmt::format("{} instead of {}: rows of {}", type_name(t.to), name(*t.wanted),
                            t.to.shape.back())];
-  for (const auto& [what, count] : others) fmt::print("{} weights are {}\n", count, what);
+  for (const auto& [what, count] : others) fmt::print("{} tensors are {}\n", count, what);
   fmt::print("{} -> {}, {:.2f} bits per weight", bytes_text(plan.bytes_before), bytes_text(plan.bytes_after),
              bits_per_weight(plan));
   if (flags.dry)

@@ -17,7 +17,8 @@
 namespace minke {
 namespace {
 
-constexpr int64_t kPieceBytes = int64_t{32} << 20;  // of a tensor, in memory at once
+// Of a tensor, in memory at once; and then stopped() is asked.
+constexpr int64_t kPieceWeights = int64_t{2} << 20, kPieceBytes = int64_t{8} << 20;
 constexpr std::array<std::string_view, 7> kGroups = {"embd",   "output",  "attn",   "ffn",
                                                      "shared", "experts", "default"};
 
@@ -256,7 +257,7 @@ class Encoder {
     const TensorView& from = *planned.from;
     const int64_t cols = from.shape.back(), rows = from.count() / cols;
     const int64_t bytes_in = row_bytes(from.format, cols), bytes_out = row_bytes(planned.to.format, cols);
-    const int64_t at_once = std::clamp(kPieceBytes / bytes_out, int64_t{1}, rows);
+    const int64_t at_once = std::clamp(kPieceWeights / cols, int64_t{1}, rows);
     const int64_t grain = std::max(int64_t{1}, 16384 / cols);
     blocks_.resize(static_cast<size_t>(at_once * bytes_out));
     losses_.resize(static_cast<size_t>(at_once));
