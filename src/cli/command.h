@@ -23,6 +23,7 @@ void add_inspect(CLI::App& app, Action& action);
 void add_models(CLI::App& app, Action& action);
 void add_perplexity(CLI::App& app, Action& action);
 void add_pull(CLI::App& app, Action& action);
+void add_quantize(CLI::App& app, Action& action);
 void add_render(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);

@@ -11,7 +11,7 @@ import unittest
 
 from common import GOLDEN, MINKE, SMOLLM, Case, default_interrupt, environment, needs_smollm
 
-COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify"]
+COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize"]
 GOLDEN_MODELS = sorted(p for p in (GOLDEN / "models").iterdir() if p.is_dir())
 QWEN = GOLDEN / "tokenizer" / "qwen2"
 
@@ -32,7 +32,7 @@ class Usage(Case):
     def test_usage_errors_end_with_2(self):
         self.fails(says="which command", code=2)
         self.fails("dance", says="no command 'dance'", code=2)
-        for command in ["run", "chat", "inspect", "tokenize", "render", "perplexity", "bench", "verify"]:
+        for command in ["run", "chat", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize"]:
             self.fails(command, says=["MODEL is required", "minke pull"], code=2)
         self.fails("pull", says="NAME is required", code=2)
         self.fails("pull", "not a name", says="ORG/NAME", code=2)
