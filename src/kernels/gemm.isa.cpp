@@ -337,28 +337,6 @@ void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* 
   }
 }
 
-// Formats without an unpacker: rows as the reference dequantiser gives them.
-void gemm_dequantised(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s) {
-  const FormatInfo& format = info(w.format);
-  const int panels = (rows + kPanel - 1) / kPanel;
-  auto* values = reinterpret_cast<float(*)[kBlock]>(s.rows);
-  for (int block = 0; block < blocks_of(w.cols); ++block) {
-    for (int p = 0; p < panels; ++p) {
-      const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
-      for (int r = 0; r < kPanel; ++r) {
-        if (r < here)
-          format.dequantize(w.row(first + r) + int64_t{block} * format.block_bytes, values[r], kBlock);
-        else
-          std::memset(values[r], 0, sizeof values[r]);
-      }
-      widen_floats<UnpackF32>({s.rows, sizeof values[0]}, kBlock, 1.0f, s.wide);
-      for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* out) {
-        multiply_wide<T>(s.wide, kBlock, *reinterpret_cast<const FloatTile<T>*>(tile), out + p * T * kPanel);
-      });
-    }
-  }
-}
-
 // Sums [tile][panel][token][16] to out[token * stride + row].
 void write_out(const float* sums, int rows, int tokens, float* out, int64_t stride, bool accumulate) {
   for_each_tile(0, tokens, [&](auto T, int first_token) MINKE_INLINED {
@@ -382,7 +360,7 @@ Gemm gemm_of(Format format) {
     case Format::f8_e4m3: return gemm_float<UnpackF8>;
     default: break;
   }
-  Gemm found = gemm_dequantised;
+  Gemm found = nullptr;
   with_unpacker(format, [&](auto f) { found = gemm_quantised<decltype(f)>; });
   return found;
 }

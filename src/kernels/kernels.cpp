@@ -33,7 +33,6 @@ std::vector<Kernels> make_tables() {
 }  // namespace
 
 Grain grain_for(Format weights) {
-  if (weights >= Format::iq3_s && weights <= Format::iq1_s) return Grain::f32;
   const int block = info(weights).block;
   return block == 1 ? Grain::f32 : block == 32 ? Grain::per_32 : Grain::per_256;
 }

@@ -11,8 +11,8 @@ namespace {
 
 void put8(float scale, int q, bool down, float* x) {
   const uint64_t grid = kIq1Grid[static_cast<size_t>(q)];
-  const float moved = down ? -0.125f : 0.125f;
-  for (int k = 0; k < 8; ++k) x[k] = scale * (static_cast<float>(static_cast<int8_t>(grid >> 8 * k)) + moved);
+  const float above = down ? 1.125f : 0.875f;
+  for (int k = 0; k < 8; ++k) x[k] = scale * (static_cast<float>(grid >> 8 * k & 255) - above);
 }
 
 }  // namespace

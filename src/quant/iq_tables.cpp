@@ -187,7 +187,7 @@ constexpr uint16_t kIq3S[] = {
     3720, 3726, 3729, 3736, 3753, 3778, 3802, 3805, 3819, 3841, 3845, 3851, 3856, 3880, 3922, 3938, 3970,
     3993, 4032};
 
-// Eight values of two bits each: 0, 1, 2 are -1, 0, 1.
+// Eight values of two bits each, 1 above.
 constexpr uint16_t kIq1[] = {
     0,     2,     5,     8,     10,    17,    21,    32,    34,    40,    42,    69,    81,    84,    86,
     101,   128,   130,   136,   138,   149,   160,   162,   168,   170,   260,   261,   273,   276,   278,
@@ -328,20 +328,20 @@ constexpr uint16_t kIq1[] = {
     43650, 43656, 43658, 43669, 43680, 43682, 43688, 43690};
 
 template <typename Entry, int kBits, size_t n>
-consteval std::array<Entry, n> spread(const uint16_t (&packed)[n], std::array<int, 1 << kBits> values) {
+consteval std::array<Entry, n> spread(const uint16_t (&packed)[n], std::array<uint8_t, 1 << kBits> values) {
   std::array<Entry, n> grid{};
   for (size_t i = 0; i < n; ++i) {
     for (size_t k = 0; k < sizeof(Entry); ++k) {
-      const int value = values[packed[i] >> kBits * k & ((1 << kBits) - 1)];
-      grid[i] |= static_cast<Entry>(static_cast<uint8_t>(value)) << 8 * k;
+      const uint8_t value = values[packed[i] >> kBits * k & ((1 << kBits) - 1)];
+      grid[i] |= Entry{value} << 8 * k;
     }
   }
   return grid;
 }
 
-constexpr std::array<int, 4> kValues2 = {8, 25, 43}, kValues1 = {-1, 0, 1};
-constexpr std::array<int, 8> kValues3Xxs = {4, 12, 20, 28, 36, 44, 52, 62};
-constexpr std::array<int, 8> kValues3S = {1, 3, 5, 7, 9, 11, 13, 15};
+constexpr std::array<uint8_t, 4> kValues2 = {8, 25, 43}, kValues1 = {0, 1, 2};
+constexpr std::array<uint8_t, 8> kValues3Xxs = {4, 12, 20, 28, 36, 44, 52, 62};
+constexpr std::array<uint8_t, 8> kValues3S = {1, 3, 5, 7, 9, 11, 13, 15};
 
 }  // namespace
 

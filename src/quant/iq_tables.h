@@ -14,7 +14,7 @@ extern const std::array<uint64_t, 512> kIq2XsGrid;
 extern const std::array<uint64_t, 1024> kIq2SGrid;
 extern const std::array<uint32_t, 256> kIq3XxsGrid;
 extern const std::array<uint32_t, 512> kIq3SGrid;
-extern const std::array<uint64_t, 2048> kIq1Grid;  // bytes -1, 0, 1
+extern const std::array<uint64_t, 2048> kIq1Grid;  // bytes 0, 1, 2 for -1, 0, 1
 
 // The signs of eight weights, bit k set where weight k is negative, from the seven bits some formats keep of
 // them: the number of negative ones is even.
