@@ -35,10 +35,8 @@ struct KnownType {
   uint32_t id;
   const char* name;
 };
-constexpr KnownType kUnread[] = {{9, "Q8_1"},     {15, "Q8_K"},  {16, "IQ2_XXS"}, {17, "IQ2_XS"},
-                                 {18, "IQ3_XXS"}, {19, "IQ1_S"}, {21, "IQ3_S"},   {22, "IQ2_S"},
-                                 {29, "IQ1_M"},   {34, "TQ1_0"}, {35, "TQ2_0"},   {40, "NVFP4"},
-                                 {41, "Q1_0"},    {42, "Q2_0"}};
+constexpr KnownType kUnread[] = {{9, "Q8_1"},   {15, "Q8_K"}, {34, "TQ1_0"}, {35, "TQ2_0"},
+                                 {40, "NVFP4"}, {41, "Q1_0"}, {42, "Q2_0"}};
 
 // Reads the file from front to back and never past its end.
 class Cursor {

@@ -32,6 +32,8 @@ struct alignas(64) Panel {
   void set_fmin(int i, Vf v) { store(fmin[i], v); }
 };
 
+struct NoHeader {};  // of unpackers that need none
+
 MINKE_INLINE Vi code_word(const Panel& p, int k) { return load(reinterpret_cast<const int32_t*>(p.code[k])); }
 MINKE_INLINE Vi bytes_of(uint8_t b) { return set1(static_cast<int32_t>(b * 0x01010101u)); }
 // Codes 128 above their values, as dot_wide takes them.

@@ -34,10 +34,15 @@
 //   sum largest            of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
 // clang-format on
 
+#if defined(MINKE_ISA_scalar)  // the reference is in no hurry, but its compiler is
+#define MINKE_INLINE inline
+#define MINKE_INLINED
+#else
 #define MINKE_INLINE inline __attribute__((always_inline))
 // For lambdas, after their parameters: one that is called keeps its operands in memory, and costs half the
 // speed.
 #define MINKE_INLINED __attribute__((always_inline))
+#endif
 
 #if defined(MINKE_ISA_avx512) || defined(MINKE_ISA_avx512_vnni) || defined(MINKE_ISA_avx512_bf16)
 #include "kernels/simd/avx512.h"

@@ -25,7 +25,13 @@ inline std::vector<int> half_offsets(Format format) {
     case Format::q5_0:
     case Format::q8_0:
     case Format::iq4_nl:
-    case Format::iq4_xs: return {0};
+    case Format::iq4_xs:
+    case Format::iq3_s:
+    case Format::iq3_xxs:
+    case Format::iq2_s:
+    case Format::iq2_xs:
+    case Format::iq2_xxs:
+    case Format::iq1_s: return {0};
     case Format::q4_1:
     case Format::q5_1:
     case Format::q4_k:
@@ -52,6 +58,13 @@ inline OwnedMat random_mat(Random& random, Format format, int rows, int cols) {
     for (const int offset : half_offsets(format))
       put_half(block + static_cast<size_t>(offset), random.normal() * 0.01f);
     if (format == Format::f16 || format == Format::bf16) put_half(block, random.normal());
+    if (format == Format::iq1_m) {  // quarters of an f16 in the top bits of four scales
+      const int scale = f32_to_f16(random.normal() * 0.1f);
+      for (size_t k = 0; k < 4; ++k) {
+        std::byte& top = m.bytes[block + 49 + 2 * k];
+        top = (top & std::byte{15}) | static_cast<std::byte>((scale >> 4 * k & 15) << 4);
+      }
+    }
     if (format == Format::mxfp4) m.bytes[block] = static_cast<std::byte>(120 + random.below(10));
     if (format == Format::f8_e4m3 && (std::to_integer<int>(m.bytes[block]) & 0x7f) == 0x7f)
       m.bytes[block] = std::byte{0};

@@ -1,7 +1,7 @@
 #pragma once
 // Each integer weight format, sixteen rows at a time, into whatever takes codes and scales: a Panel, or sums
-// that are made on the way (stream.isa.cpp). One struct a format. Byte layouts: quant/blocks.h and MODEL.md
-// 4.1.
+// that are made on the way (stream.isa.cpp). One struct a format; those with codebooks are in unpack_grid.h.
+// Byte layouts: quant/blocks.h and MODEL.md 4.1.
 //
 //   kFormat, kBytes  the format; bytes of a row in one step of 256 columns (32-column formats: of 32 columns)
 //   kSub             columns that share a scale inside the 256: 16 or 32
@@ -21,6 +21,7 @@
 //   32 columns       unpack(base, stride, i, to): all of group i, base being at the group
 
 #include "kernels/panel.h"
+#include "kernels/unpack_grid.h"
 
 namespace minke {
 namespace {
@@ -166,8 +167,6 @@ MINKE_INLINE void set_mins4(Vi word, To& to) {
   to.set_mins(Index<at / 2>{}, bit_or(bit_and(word, set1(255)), shl<8>(bit_and(word, set1(0xff00)))));
   to.set_mins(Index<at / 2 + 1>{}, bit_or(byte_of<2>(word), shl<16>(byte_of<3>(word))));
 }
-
-struct NoHeader {};
 
 // The header Q4_K and Q5_K share: d, dmin and eight 6-bit pairs in 12 bytes.
 template <typename To>
@@ -380,6 +379,13 @@ bool with_unpacker(Format format, const Use& use) {
     case Format::q5_k: use(UnpackQ5K{}); return true;
     case Format::q6_k: use(UnpackQ6K{}); return true;
     case Format::iq4_xs: use(UnpackIq4Xs{}); return true;
+    case Format::iq3_s: use(UnpackIq3S{}); return true;
+    case Format::iq3_xxs: use(UnpackIq3Xxs{}); return true;
+    case Format::iq2_s: use(UnpackIq2S{}); return true;
+    case Format::iq2_xs: use(UnpackIq2Xs{}); return true;
+    case Format::iq2_xxs: use(UnpackIq2Xxs{}); return true;
+    case Format::iq1_m: use(UnpackIq1M{}); return true;
+    case Format::iq1_s: use(UnpackIq1S{}); return true;
     default: return false;
   }
 }

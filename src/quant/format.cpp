@@ -28,6 +28,13 @@ constexpr FormatInfo kFormats[] = {
     {Format::q6_k, "Q6_K", 14, kSuperBlock, sizeof(BlockQ6_K), dequantize_q6_k, nullptr},
     {Format::iq4_nl, "IQ4_NL", 20, kSmallBlock, sizeof(BlockIq4Nl), dequantize_iq4_nl, nullptr},
     {Format::iq4_xs, "IQ4_XS", 23, kSuperBlock, sizeof(BlockIq4Xs), dequantize_iq4_xs, nullptr},
+    {Format::iq3_s, "IQ3_S", 21, kSuperBlock, sizeof(BlockIq3S), dequantize_iq3_s, nullptr},
+    {Format::iq3_xxs, "IQ3_XXS", 18, kSuperBlock, sizeof(BlockIq3Xxs), dequantize_iq3_xxs, nullptr},
+    {Format::iq2_s, "IQ2_S", 22, kSuperBlock, sizeof(BlockIq2S), dequantize_iq2_s, nullptr},
+    {Format::iq2_xs, "IQ2_XS", 17, kSuperBlock, sizeof(BlockIq2Xs), dequantize_iq2_xs, nullptr},
+    {Format::iq2_xxs, "IQ2_XXS", 16, kSuperBlock, sizeof(BlockIq2Xxs), dequantize_iq2_xxs, nullptr},
+    {Format::iq1_m, "IQ1_M", 29, kSuperBlock, sizeof(BlockIq1M), dequantize_iq1_m, nullptr},
+    {Format::iq1_s, "IQ1_S", 19, kSuperBlock, sizeof(BlockIq1S), dequantize_iq1_s, nullptr},
     {Format::mxfp4, "MXFP4", 39, kSmallBlock, sizeof(BlockMxfp4), dequantize_mxfp4, quantize_mxfp4},
 };
 

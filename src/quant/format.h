@@ -26,6 +26,13 @@ enum class Format : uint8_t {
   q6_k,
   iq4_nl,
   iq4_xs,
+  iq3_s,
+  iq3_xxs,
+  iq2_s,
+  iq2_xs,
+  iq2_xxs,
+  iq1_m,
+  iq1_s,
   mxfp4,
 };
 

@@ -14,6 +14,9 @@ Dequantize dequantize_f32, dequantize_f16, dequantize_bf16, dequantize_f8_e4m3;
 Dequantize dequantize_q4_0, dequantize_q4_1, dequantize_q5_0, dequantize_q5_1, dequantize_q8_0;
 Dequantize dequantize_q2_k, dequantize_q3_k, dequantize_q4_k, dequantize_q5_k, dequantize_q6_k;
 Dequantize dequantize_iq4_nl, dequantize_iq4_xs, dequantize_mxfp4;
+Dequantize dequantize_iq3_s, dequantize_iq3_xxs;
+Dequantize dequantize_iq2_s, dequantize_iq2_xs, dequantize_iq2_xxs;
+Dequantize dequantize_iq1_m, dequantize_iq1_s;
 
 Quantize quantize_f32, quantize_f16, quantize_bf16, quantize_f8_e4m3;
 Quantize quantize_q4_0, quantize_q4_1, quantize_q5_0, quantize_q5_1, quantize_q8_0;

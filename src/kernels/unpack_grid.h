@@ -1,0 +1,255 @@
+#pragma once
+// The weight formats whose codes are looked up several at once, as unpack.h wants them. Only the look-up goes
+// row by row; a chunk is 32 columns.
+
+#include <cstring>
+
+#include "kernels/panel.h"
+#include "quant/iq_tables.h"
+
+namespace minke {
+namespace {
+
+// The entries at index[0] .. index[n - 1] of every row, four columns a word.
+template <int n, typename Entry>
+MINKE_INLINE void look_up(const Entry* grid, const Vi (&index)[n], Vi (&columns)[8]) {
+  constexpr int kWords = sizeof(Entry) / 4;
+  static_assert(n * kWords == 8);
+  alignas(64) int32_t at[n][kPanel];
+  alignas(64) int32_t words[8][kPanel];
+  unroll<n>([&](auto g) MINKE_INLINED { store(at[g], index[g]); });
+  for (int g = 0; g < n; ++g) {
+    for (int r = 0; r < kPanel; ++r) {
+      int32_t entry[kWords];
+      std::memcpy(entry, grid + at[g][r], sizeof entry);
+      for (int h = 0; h < kWords; ++h) words[kWords * g + h][r] = entry[h];
+    }
+  }
+  unroll<8>([&](auto k) MINKE_INLINED { columns[k] = load(words[k]); });
+}
+
+// offset + v, or offset - v in the bytes where `negative` has 16 and not 0; 0 < v < offset.
+template <int offset>
+MINKE_INLINE Vi around(Vi v, Vi negative) {
+  static_assert(offset == 64 || offset == 128);
+  const Vi turned = sub(shl < offset == 64 ? 2 : 3 > (negative), shr<4>(negative));  // offset - 1 or 0
+  return add(bit_xor(v, turned), sub(bytes_of(offset), turned));
+}
+MINKE_INLINE Vi around_128(Vi v, Vi negative) { return wide_codes(around<128>(v, negative)); }
+
+// Seven signs with the eighth, which makes the number of negative ones even.
+MINKE_INLINE Vi with_eighth(Vi seven) {
+  Vi odd = bit_xor(seven, shr<4>(seven));
+  odd = bit_xor(odd, shr<2>(odd));
+  odd = bit_xor(odd, shr<1>(odd));
+  return bit_or(seven, shl<7>(bit_and(odd, set1(1))));
+}
+
+MINKE_INLINE Vi bits_of(Vi word, int mask) { return bit_and(word, set1(mask)); }
+MINKE_INLINE Vi odd_scale(Vi s) { return add(shl<1>(s), set1(1)); }
+
+// Eight scales in the nibbles of `word`, from sub-block `at`.
+template <int at, typename To>
+MINKE_INLINE void set_odd_scales8(Vi word, To& to) {
+  unroll<8>([&](auto i)
+                MINKE_INLINED { to.set_scale(Index<at + i>{}, odd_scale(bits_of(shr<4 * i>(word), 15))); });
+}
+
+// The f16 at base of each row, times a power of two.
+template <typename To>
+MINKE_INLINE void set_scaled_d(const std::byte* base, int64_t stride, float power, To& to) {
+  to.set_d(mul(half_to_float(column_u32(base, stride)), set1(power)));
+}
+
+struct UnpackIq2Xxs {
+  static constexpr Format kFormat = Format::iq2_xxs;
+  static constexpr int kBytes = 66, kSub = 32, kOffset = 128, kLargest = 255, kChunks = 8;
+  static constexpr bool kMin = false, kIntegerScales = true;
+  template <typename To>
+  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
+    set_scaled_d(base, stride, 0.125f, to);
+    return {};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+    const Vi q = column_u32(base + 2 + 8 * c, stride), rest = column_u32(base + 6 + 8 * c, stride);
+    to.set_scale(Index<c>{}, odd_scale(shr<28>(rest)));
+    const Vi index[4] = {byte_of<0>(q), byte_of<1>(q), byte_of<2>(q), byte_of<3>(q)};
+    Vi v[8];
+    look_up(kIq2XxsGrid.data(), index, v);
+    unroll<4>([&](auto p) MINKE_INLINED {
+      const Vi signs = with_eighth(bits_of(shr<7 * p>(rest), 127));
+      to.codes(Index<8 * c + 2 * p>{}, around_128(v[2 * p], fifth_bits<0>(signs)));
+      to.codes(Index<8 * c + 2 * p + 1>{}, around_128(v[2 * p + 1], fifth_bits<1>(signs)));
+    });
+  }
+};
+
+struct UnpackIq2Xs {
+  static constexpr Format kFormat = Format::iq2_xs;
+  static constexpr int kBytes = 74, kSub = 16, kOffset = 64, kLargest = 107, kChunks = 8;
+  static constexpr bool kMin = false, kIntegerScales = true;
+  template <typename To>
+  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
+    set_scaled_d(base, stride, 0.125f, to);
+    set_odd_scales8<0>(column_u32(base + 66, stride), to);
+    set_odd_scales8<8>(column_u32(base + 70, stride), to);
+    return {};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+    const Vi q[2] = {column_u32(base + 2 + 8 * c, stride), column_u32(base + 6 + 8 * c, stride)};
+    const Vi index[4] = {bits_of(q[0], 511), bits_of(shr<16>(q[0]), 511), bits_of(q[1], 511),
+                         bits_of(shr<16>(q[1]), 511)};
+    Vi v[8];
+    look_up(kIq2XsGrid.data(), index, v);
+    unroll<4>([&](auto p) MINKE_INLINED {
+      const Vi signs = with_eighth(bits_of(shr<p % 2 * 16 + 9>(q[p / 2]), 127));
+      to.codes(Index<8 * c + 2 * p>{}, around<64>(v[2 * p], fifth_bits<0>(signs)));
+      to.codes(Index<8 * c + 2 * p + 1>{}, around<64>(v[2 * p + 1], fifth_bits<1>(signs)));
+    });
+  }
+};
+
+struct UnpackIq2S {
+  static constexpr Format kFormat = Format::iq2_s;
+  static constexpr int kBytes = 82, kSub = 16, kOffset = 64, kLargest = 107, kChunks = 8;
+  static constexpr bool kMin = false, kIntegerScales = true;
+  struct Header {
+    Vi high[2];  // two bits of each index, 32 columns a byte
+  };
+  template <typename To>
+  static MINKE_INLINE Header header(const std::byte* base, int64_t stride, To& to) {
+    set_scaled_d(base, stride, 0.125f, to);
+    set_odd_scales8<0>(column_u32(base + 74, stride), to);
+    set_odd_scales8<8>(column_u32(base + 78, stride), to);
+    return {{column_u32(base + 66, stride), column_u32(base + 70, stride)}};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const Header& header, To& to) {
+    const Vi q = column_u32(base + 2 + 4 * c, stride), signs = column_u32(base + 34 + 4 * c, stride);
+    const Vi high = byte_of<c % 4>(header.high[c / 4]);
+    Vi index[4], v[8];
+    unroll<4>([&](auto p)
+                  MINKE_INLINED { index[p] = bit_or(byte_of<p>(q), shl<8>(bits_of(shr<2 * p>(high), 3))); });
+    look_up(kIq2SGrid.data(), index, v);
+    unroll<8>([&](auto k)
+                  MINKE_INLINED { to.codes(Index<8 * c + k>{}, around<64>(v[k], fifth_bits<k>(signs))); });
+  }
+};
+
+struct UnpackIq3Xxs {
+  static constexpr Format kFormat = Format::iq3_xxs;
+  static constexpr int kBytes = 98, kSub = 32, kOffset = 128, kLargest = 255, kChunks = 8;
+  static constexpr bool kMin = false, kIntegerScales = true;
+  template <typename To>
+  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
+    set_scaled_d(base, stride, 0.25f, to);
+    return {};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+    const Vi q[2] = {column_u32(base + 2 + 8 * c, stride), column_u32(base + 6 + 8 * c, stride)};
+    const Vi rest = column_u32(base + 66 + 4 * c, stride);
+    to.set_scale(Index<c>{}, odd_scale(shr<28>(rest)));
+    Vi index[8], v[8];
+    unroll<8>([&](auto f) MINKE_INLINED { index[f] = byte_of<f % 4>(q[f / 4]); });
+    look_up(kIq3XxsGrid.data(), index, v);
+    unroll<4>([&](auto p) MINKE_INLINED {
+      const Vi signs = with_eighth(bits_of(shr<7 * p>(rest), 127));
+      to.codes(Index<8 * c + 2 * p>{}, around_128(v[2 * p], fifth_bits<0>(signs)));
+      to.codes(Index<8 * c + 2 * p + 1>{}, around_128(v[2 * p + 1], fifth_bits<1>(signs)));
+    });
+  }
+};
+
+struct UnpackIq3S {
+  static constexpr Format kFormat = Format::iq3_s;
+  static constexpr int kBytes = 110, kSub = 32, kOffset = 128, kLargest = 255, kChunks = 8;
+  static constexpr bool kMin = false, kIntegerScales = true;
+  struct Header {
+    Vi high[2];  // a bit of each index, 32 columns a byte
+  };
+  template <typename To>
+  static MINKE_INLINE Header header(const std::byte* base, int64_t stride, To& to) {
+    set_scaled_d(base, stride, 1.0f, to);
+    set_odd_scales8<0>(column_u32(base + 106, stride), to);
+    return {{column_u32(base + 66, stride), column_u32(base + 70, stride)}};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const Header& header, To& to) {
+    const Vi q[2] = {column_u32(base + 2 + 8 * c, stride), column_u32(base + 6 + 8 * c, stride)};
+    const Vi signs = column_u32(base + 74 + 4 * c, stride), high = byte_of<c % 4>(header.high[c / 4]);
+    Vi index[8], v[8];
+    unroll<8>([&](auto f) MINKE_INLINED {
+      index[f] = bit_or(byte_of<f % 4>(q[f / 4]), shl<8>(bits_of(shr<f>(high), 1)));
+    });
+    look_up(kIq3SGrid.data(), index, v);
+    unroll<8>([&](auto k)
+                  MINKE_INLINED { to.codes(Index<8 * c + k>{}, around_128(v[k], fifth_bits<k>(signs))); });
+  }
+};
+
+// Codes are 8 (-1, 0, 1) +- 1, 16 above; `down` has bit 0 set for - and nothing else.
+template <int k, typename To>
+MINKE_INLINE void put_moved(const Vi v[2], Vi down, To& to) {
+  const Vi above = sub(bytes_of(9), mul(down, bytes_of(2)));
+  to.codes(Index<k>{}, add(shl<3>(v[0]), above));
+  to.codes(Index<k + 1>{}, add(shl<3>(v[1]), above));
+}
+
+struct UnpackIq1S {
+  static constexpr Format kFormat = Format::iq1_s;
+  static constexpr int kBytes = 50, kSub = 16, kOffset = 16, kLargest = 25,
+                       kChunks = 8;  // 32 share a scale, in truth
+  static constexpr bool kMin = false, kIntegerScales = true;
+  template <typename To>
+  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
+    set_scaled_d(base, stride, 0.125f, to);
+    return {};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+    const Vi q = column_u32(base + 2 + 4 * c, stride);
+    const Vi high = shr<c % 2 * 16>(column_u32(base + 34 + c / 2 * 4, stride));
+    const Vi scale = odd_scale(bits_of(shr<12>(high), 7)), down = bits_of(shr<15>(high), 1);
+    to.set_scale(Index<2 * c>{}, scale);
+    to.set_scale(Index<2 * c + 1>{}, scale);
+    Vi index[4], v[8];
+    unroll<4>([&](auto p)
+                  MINKE_INLINED { index[p] = bit_or(byte_of<p>(q), shl<8>(bits_of(shr<3 * p>(high), 7))); });
+    look_up(kIq1Grid.data(), index, v);
+    unroll<4>([&](auto p) MINKE_INLINED { put_moved<8 * c + 2 * p>(v + 2 * p, down, to); });
+  }
+};
+
+struct UnpackIq1M {
+  static constexpr Format kFormat = Format::iq1_m;
+  static constexpr int kBytes = 56, kSub = 16, kOffset = 16, kLargest = 25, kChunks = 8;
+  static constexpr bool kMin = false, kIntegerScales = true;
+  template <typename To>
+  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
+    const Vi w[2] = {column_u32(base + 48, stride), column_u32(base + 52, stride)};
+    const Vi low = bit_or(bits_of(shr<12>(w[0]), 15), shl<4>(shr<28>(w[0])));
+    const Vi high = bit_or(bits_of(shr<12>(w[1]), 15), shl<4>(shr<28>(w[1])));
+    to.set_d(mul(half_to_float(bit_or(low, shl<8>(high))), set1(0.125f)));
+    unroll<16>([&](auto j) MINKE_INLINED {
+      to.set_scale(j, odd_scale(bits_of(shr<j / 4 % 2 * 16 + j % 4 * 3>(w[j / 8]), 7)));
+    });
+    return {};
+  }
+  template <int c, typename To>
+  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+    const Vi q = column_u32(base + 4 * c, stride), high = column_u32(base + 32 + 2 * c, stride);
+    Vi index[4], v[8];
+    unroll<4>([&](auto p)
+                  MINKE_INLINED { index[p] = bit_or(byte_of<p>(q), shl<8>(bits_of(shr<4 * p>(high), 7))); });
+    look_up(kIq1Grid.data(), index, v);
+    unroll<4>([&](auto p) MINKE_INLINED {
+      put_moved<8 * c + 2 * p>(v + 2 * p, bits_of(shr<4 * p + 3>(high), 1), to);
+    });
+  }
+};
+
+}  // namespace
+}  // namespace minke
