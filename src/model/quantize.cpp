@@ -37,8 +37,15 @@ uint64_t file_type(Format format) {
     case Format::q4_k: return 14;
     case Format::q5_k: return 16;
     case Format::q6_k: return 18;
+    case Format::iq2_xxs: return 19;
+    case Format::iq2_xs: return 20;
+    case Format::iq3_xxs: return 23;
+    case Format::iq1_s: return 24;
     case Format::iq4_nl: return 25;
+    case Format::iq3_s: return 26;
+    case Format::iq2_s: return 28;
     case Format::iq4_xs: return 30;
+    case Format::iq1_m: return 31;
     case Format::bf16: return 32;
     case Format::mxfp4: return 38;
     case Format::f8_e4m3: break;

@@ -72,30 +72,42 @@ void encode_mxfp4(const float* values, const float* importance, std::byte* block
   });
 }
 
-bool can_encode(Format format) { return format != Format::f8_e4m3; }
+namespace {
+
+// Null for formats whose values are rounded one by one, and for those that are read only.
+Encode* encoder(Format format) {
+  switch (format) {
+    case Format::q4_0: return encode_q4_0;
+    case Format::q4_1: return encode_q4_1;
+    case Format::q5_0: return encode_q5_0;
+    case Format::q5_1: return encode_q5_1;
+    case Format::q8_0: return encode_q8_0;
+    case Format::q2_k: return encode_q2_k;
+    case Format::q3_k: return encode_q3_k;
+    case Format::q4_k: return encode_q4_k;
+    case Format::q5_k: return encode_q5_k;
+    case Format::q6_k: return encode_q6_k;
+    case Format::iq4_nl: return encode_iq4_nl;
+    case Format::iq4_xs: return encode_iq4_xs;
+    case Format::mxfp4: return encode_mxfp4;
+    default: return nullptr;
+  }
+}
+
+bool is_plain(Format format) {
+  return format == Format::f32 || format == Format::f16 || format == Format::bf16;
+}
+
+}  // namespace
+
+bool can_encode(Format format) { return is_plain(format) || encoder(format); }
 
 void encode(Format format, const float* values, const float* importance, std::byte* blocks, int64_t n) {
   MINKE_CHECK(n % info(format).block == 0, "{} weights of {}", n, name(format));
-  switch (format) {
-    case Format::f32:
-    case Format::f16:
-    case Format::bf16: return round_each(format, values, blocks, n);
-    case Format::q4_0: return encode_q4_0(values, importance, blocks, n);
-    case Format::q4_1: return encode_q4_1(values, importance, blocks, n);
-    case Format::q5_0: return encode_q5_0(values, importance, blocks, n);
-    case Format::q5_1: return encode_q5_1(values, importance, blocks, n);
-    case Format::q8_0: return encode_q8_0(values, importance, blocks, n);
-    case Format::q2_k: return encode_q2_k(values, importance, blocks, n);
-    case Format::q3_k: return encode_q3_k(values, importance, blocks, n);
-    case Format::q4_k: return encode_q4_k(values, importance, blocks, n);
-    case Format::q5_k: return encode_q5_k(values, importance, blocks, n);
-    case Format::q6_k: return encode_q6_k(values, importance, blocks, n);
-    case Format::iq4_nl: return encode_iq4_nl(values, importance, blocks, n);
-    case Format::iq4_xs: return encode_iq4_xs(values, importance, blocks, n);
-    case Format::mxfp4: return encode_mxfp4(values, importance, blocks, n);
-    case Format::f8_e4m3: break;
-  }
-  MINKE_CHECK(false, "{} is not encoded", name(format));
+  if (is_plain(format)) return round_each(format, values, blocks, n);
+  Encode* const encode_row = encoder(format);
+  MINKE_CHECK(encode_row, "{} is not encoded", name(format));
+  encode_row(values, importance, blocks, n);
 }
 
 }  // namespace minke

@@ -9,7 +9,7 @@
 
 namespace minke {
 
-// Whether encode() knows the format: all but F8_E4M3, whose scales lie outside of the row.
+// Whether encode() knows the format: all but F8_E4M3, whose scales lie outside of the row, and IQ1, IQ2, IQ3.
 bool can_encode(Format format);
 
 // Rounds a row of n weights, n a multiple of the format's block, to blocks of any alignment, so that the sum
