@@ -44,8 +44,7 @@ InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
                 "--ctx");
   o.limits.context = flags.context > 0 ? flags.context : std::min(kDefaultContext, model.config.context);
   o.limits.rows = std::min(flags.ubatch, o.limits.context);
-  o.limits.logit_rows = o.limits.sequences + flags.draft;
-  return o;
+  return EngineOptions{o, flags.draft}.for_instance();
 }
 
 void EngineFlags::check() const {

@@ -11,6 +11,7 @@ constexpr int kLongestPause = 64;
 }  // namespace
 
 std::vector<Token> look_up(std::span<const Token> tokens, int most) {
+  if (most <= 0) return {};
   const auto n = static_cast<int64_t>(tokens.size());
   int64_t best = 0, best_length = kLeastMatch - 1;
   for (int64_t end = n - 1; end >= kLeastMatch && best_length < kLongestMatch; --end) {
@@ -23,7 +24,7 @@ std::vector<Token> look_up(std::span<const Token> tokens, int most) {
       best_length = length;
     }
   }
-  if (best == 0 || most <= 0) return {};
+  if (best == 0) return {};
   const std::span<const Token> followed = tokens.subspan(static_cast<size_t>(best));
   const auto taken = followed.first(std::min(followed.size(), static_cast<size_t>(most)));
   return {taken.begin(), taken.end()};

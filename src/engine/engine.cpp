@@ -34,11 +34,17 @@ const char* name(FinishReason reason) {
   return "?";
 }
 
+InstanceOptions EngineOptions::for_instance() const {
+  InstanceOptions o = instance;
+  o.limits.logit_rows = o.limits.sequences + draft;
+  return o;
+}
+
 struct Engine::Impl {
   Impl(const Model& m, const Tokenizer& t, const EngineOptions& o)
       : model(m),
         tokenizer(t),
-        instance(m, prepared(o)),
+        instance(m, o.for_instance()),
         context(o.instance.limits.context),
         most_draft(o.draft) {
     ends = tokenizer.end_tokens();
@@ -56,12 +62,6 @@ struct Engine::Impl {
     }
     wake.notify_one();
     thread.join();
-  }
-
-  static InstanceOptions prepared(const EngineOptions& options) {
-    InstanceOptions o = options.instance;
-    o.limits.logit_rows = o.limits.sequences + options.draft;
-    return o;
   }
 
   // ---- what other threads call

@@ -62,6 +62,8 @@ struct EngineStats {
 struct EngineOptions {
   InstanceOptions instance;  // limits: sequences run at once, context tokens of all of them, rows a step
   int draft = 0;             // tokens one step tries ahead, of all sequences together; outputs are the same
+
+  InstanceOptions for_instance() const;  // with the rows of logits that such a step needs
 };
 
 // One thread owns all model state; any thread may call. Model and tokenizer must outlive the engine.

@@ -31,6 +31,9 @@ struct GgufValue {
 
 const char* type_name(GgufType type);  // "u32", "string"
 
+// Whether Gguf::open takes the file for one part of several: its name ends in -0000K-of-0000N.gguf.
+bool is_split_name(const fs::path& path);
+
 class Gguf {
  public:
   // Maps the file; where its name ends in -0000K-of-0000N.gguf, all N parts, whichever was named.

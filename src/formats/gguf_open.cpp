@@ -22,7 +22,7 @@ struct SplitName {
   }
 };
 
-std::optional<SplitName> split_name(const fs::path& path) {
+std::optional<SplitName> parse_split_name(const fs::path& path) {
   const std::string file = path.filename().string();
   constexpr std::string_view kForm = "-00000-of-00000.gguf";
   if (file.size() < kForm.size()) return std::nullopt;
@@ -99,7 +99,7 @@ void Gguf::append(Gguf part) {
 }
 
 Gguf Gguf::open(const fs::path& path) {
-  const std::optional<SplitName> split = split_name(path);
+  const std::optional<SplitName> split = parse_split_name(path);
   const int count = split ? split->count : 1;
   Gguf gguf;
   std::vector<MappedFile> files;
@@ -137,5 +137,7 @@ void Gguf::check_whole(bool split) const {
                             *tensors),
                 path_.string(), "all parts must be of one model");
 }
+
+bool is_split_name(const fs::path& path) { return parse_split_name(path).has_value(); }
 
 }  // namespace minke

@@ -10,6 +10,10 @@ namespace minke {
 
 constexpr int kSpan = 2048;      // keys one call takes at most; longer contexts are merged span by span
 constexpr int kMaxQueries = 64;  // query rows one call takes at most
+constexpr int kKeyChunk = 256;   // keys between two rescalings
+// Panels that are made before queries meet them: one where queries fill register tiles, else some, for a
+// narrow tile alone would wait for its own sums.
+constexpr int kBeside = 4;
 
 // Cached rows of one layer: key s is row s % 64 of page pages[s / 64], or of page s / 64 where pages is null.
 // Every page holds 64 rows of finite numbers, whether in use or not.
@@ -41,8 +45,8 @@ struct AttendSpan {
 
 // 64-byte aligned memory one thread needs for attend and index_scores; width: the widest key or value row.
 constexpr int64_t attend_scratch_bytes(int width) {
-  const int64_t queries = int64_t{kMaxQueries} * (256 + width + 1) * 4,
-                panels = 4 * int64_t{width + 1 + 256} * 16 * 4;
+  const int64_t queries = int64_t{kMaxQueries} * (kKeyChunk + width + 1) * 4,
+                panels = kBeside * int64_t{width + 1 + kKeyChunk} * 16 * 4;
   return queries + panels + 4096;
 }
 

@@ -17,8 +17,6 @@
 namespace minke {
 namespace {
 
-constexpr int kChunk = 256;  // keys between two rescalings
-
 const std::byte* row_at(const KeyRows& rows, int s) {
   const int64_t page = rows.pages ? rows.pages[s / kPageTokens] : s / kPageTokens;
   return rows.base + (page * kPageTokens + s % kPageTokens) * rows.row_bytes + rows.offset;
@@ -29,11 +27,11 @@ enum class Form { pairs, single };
 template <Form form>
 using Constant = std::integral_constant<Form, form>;
 
-// f(Constant<form>) for a cache's format.
+// f(Constant<form>) for the form that a cache is multiplied in.
 template <typename F>
-MINKE_INLINE void with_form(KvFormat format, const F& f) {
+MINKE_INLINE void with_form(bool bf16, const F& f) {
   if constexpr (kBf16Dots)
-    if (format == KvFormat::bf16) return f(Constant<Form::pairs>{});
+    if (bf16) return f(Constant<Form::pairs>{});
   f(Constant<Form::single>{});
 }
 
@@ -44,10 +42,7 @@ constexpr int words_of(Form form, int numbers) {
 
 using Words = int32_t (*)[16];
 
-// Panels that are made before queries meet them: one where queries fill register tiles, else some, for a
-// narrow tile alone would wait for its own sums.
-constexpr int kBeside = 4;
-// Of these, how many a tile of T queries meets at once.
+// Of P panels, how many a tile of T queries meets at once.
 template <int T, int P>
 constexpr int kAtOnce = std::min(P, std::max(1, kTokenTile / T));
 
@@ -169,7 +164,7 @@ struct Memory {
 
 Memory memory_of(std::byte* scratch, int width) {
   auto* p = reinterpret_cast<float*>(scratch);
-  auto* queries = reinterpret_cast<int32_t*>(p + kMaxQueries * kChunk);
+  auto* queries = reinterpret_cast<int32_t*>(p + kMaxQueries * kKeyChunk);
   return {p, queries, reinterpret_cast<Words>(queries + kMaxQueries * (width + width % 2))};
 }
 
@@ -184,10 +179,10 @@ MINKE_INLINE void interleave_all(Form form, const KeyRows& keys, int count, int3
   });
 }
 
-// Reads ahead the 16 rows after s, up to `last`.
+// The 16 rows from s, where there are any before `last`.
 MINKE_INLINE void prefetch_rows(const KeyRows& rows, int s, int last) {
-  if (s + 16 >= last) return;
-  const std::byte* p = row_at(rows, s + 16);
+  if (s >= last) return;
+  const std::byte* p = row_at(rows, s);
   for (int r = 0; r < 16; ++r, p += rows.row_bytes)
     for (int64_t b = 0; b < rows.width * kv_bytes(rows.format); b += 64) __builtin_prefetch(p + b, 0, 2);
 }
@@ -197,8 +192,8 @@ void chunk_scores(const AttendSpan& a, int first, int last, const Memory& m) {
   const int words = words_of(form, a.keys.width);
   for (int s = first; s < last; s += 16 * P) {
     for (int p = 0; p < P && s + 16 * p < last; ++p) {
-      prefetch_rows(a.keys, s + 16 * p, a.last);
-      prefetch_rows(a.values, s + 16 * p - 16, a.last);
+      prefetch_rows(a.keys, s + 16 * p + 16, a.last);
+      prefetch_rows(a.values, s + 16 * p, a.last);  // their turn comes after all keys'
       key_panel<form>(row_at(a.keys, s + 16 * p), a.keys, m.panel + p * words);
     }
     for_each_tile(0, a.queries, [&](auto T, int i) MINKE_INLINED {
@@ -210,7 +205,7 @@ void chunk_scores(const AttendSpan& a, int first, int last, const Memory& m) {
         add_dots<form, T, kPanels>(
             m.panel + p * words, words, [&](int t, int k) MINKE_INLINED { return q + k * T + t; }, dots);
         unroll<kPanels * T>([&](auto n) MINKE_INLINED {  // what is past the last row is not looked at
-          store(m.scores + (i + n % T) * kChunk + s - first + 16 * (p + n / T), dots[n / T][n % T]);
+          store(m.scores + (i + n % T) * kKeyChunk + s - first + 16 * (p + n / T), dots[n / T][n % T]);
         });
       }
     });
@@ -273,7 +268,7 @@ void chunk_values(const AttendSpan& a, int first, int keys, const float* factors
       value_panel<form>(a.values, first, keys, column + 16 * p, m.panel + p * words);
     for_each_tile(0, a.queries, [&](auto T, int i) MINKE_INLINED {
       constexpr int kPanels = kAtOnce<T, P>;
-      const float* weights = m.scores + i * kChunk;
+      const float* weights = m.scores + i * kKeyChunk;
       for (int p = 0; p < P; p += kPanels) {
         Vf total[kPanels][T];
         const auto at = [&](int n)
@@ -283,8 +278,8 @@ void chunk_values(const AttendSpan& a, int first, int keys, const float* factors
           total[n / T][n % T] = mul(load_first(at(n), left(n)), set1(factors[i + n % T]));
         });
         add_dots<form, T, kPanels>(
-            m.panel + p * words, words, [&](int t, int k) MINKE_INLINED { return weights + t * kChunk + k; },
-            total);
+            m.panel + p * words, words,
+            [&](int t, int k) MINKE_INLINED { return weights + t * kKeyChunk + k; }, total);
         unroll<kPanels * T>([&](auto n) MINKE_INLINED { store_first(at(n), total[n / T][n % T], left(n)); });
       }
     });
@@ -305,19 +300,20 @@ void attend_in(const AttendSpan& a, std::byte* scratch) {
     high = std::max(high, a.to[i]);
   }
   high = std::min(high, a.last);
-  for (int first = a.first; first < high; first += kChunk) {
-    if (first + kChunk <= low) continue;
-    const int keys = std::min(kChunk, high - first), padded = (keys + 15) / 16 * 16;
+  for (int first = a.first; first < high; first += kKeyChunk) {
+    if (first + kKeyChunk <= low) continue;
+    const int keys = std::min(kKeyChunk, high - first), padded = (keys + 15) / 16 * 16;
     chunk_scores<form, P>(a, first, first + padded, m);
     float factors[kMaxQueries];
     for (int i = 0; i < a.queries; ++i)
-      factors[i] = chunk_softmax<form>(a, i, first, padded, m.scores + i * kChunk);
+      factors[i] = chunk_softmax<form>(a, i, first, padded, m.scores + i * kKeyChunk);
     chunk_values<form, P>(a, first, padded, factors, m);
   }
 }
 
 void attend(const AttendSpan& a, std::byte* scratch) {
-  with_form(a.keys.format, [&](auto form) {
+  const bool bf16 = a.keys.format == KvFormat::bf16 && a.values.format == KvFormat::bf16;
+  with_form(bf16, [&](auto form) {
     constexpr Form kForm = decltype(form)::value;
     if (a.queries < kTokenTile)
       attend_in<kForm, kBeside>(a, scratch);
@@ -334,7 +330,7 @@ void index_scores_in(const float* q, const float* w, int heads, const KeyRows& k
   const int words = words_of(form, keys.width);
   interleave_all(form, keys, heads, m.queries, [&](int h) { return q + h * keys.width; });
   for (int s = first; s < last; s += 16) {
-    prefetch_rows(keys, s, last);
+    prefetch_rows(keys, s + 16, last);
     key_panel<form>(row_at(keys, s), keys, m.panel);
     Vf total = load_first(scores + s - first, last - s);
     for_each_tile(0, heads, [&](auto T, int h) MINKE_INLINED {
@@ -351,7 +347,7 @@ void index_scores_in(const float* q, const float* w, int heads, const KeyRows& k
 
 void index_scores(const float* q, const float* w, int heads, const KeyRows& keys, int first, int last,
                   float* scores, std::byte* scratch) {
-  with_form(keys.format, [&](auto form) {
+  with_form(keys.format == KvFormat::bf16, [&](auto form) {
     index_scores_in<decltype(form)::value>(q, w, heads, keys, first, last, scores, scratch);
   });
 }

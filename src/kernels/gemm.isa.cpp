@@ -373,11 +373,12 @@ void gemm(const Mat& w, int first_row, int rows, const Operand& x, float* out, i
   // Where memory sets the pace one panel after the other is taken, each along its rows; else the tokens'
   // block stays in L2 while the panels pass over it.
   const int step = x.tokens <= kTokenTile ? kPanel : rows;
+  const Gemm multiply = gemm_of(w.format);
   for (int r = 0; r < rows; r += step) {
     const int here = std::min(step, rows - r);
     const int64_t slots = int64_t{(here + kPanel - 1) / kPanel * kPanel} * x.tokens;
     std::memset(sums, 0, sizeof(float) * static_cast<size_t>(slots));
-    gemm_of(w.format)(w, first_row + r, here, x, sums, s);
+    multiply(w, first_row + r, here, x, sums, s);
     write_out(sums, here, x.tokens, out + r, stride, add);
   }
 }

@@ -138,21 +138,20 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
     const int left = std::min(8, rows - r);
     const uint8_t* at[8];
     row_pointers(w, first_row + r, left, 8, at);
-    __m256 sum = _mm256_setzero_ps(), rest = _mm256_setzero_ps();
-    for (int g = 0; g < groups; ++g) {
-      const int b = g / 8, i = g % 8;
-      const int64_t offset = int64_t{g} * F::kBytes;
-      prefetch_ahead<8>(w, first_row + r, b, F::kBytes * 8, i, i + 1);
-      const __m256 scale = F::scale(at, offset);
-      __m256 min = _mm256_setzero_ps();
-      if constexpr (F::kMin) min = halves(at, offset + 2);
-      sum = add_columns<F>(at, offset, scale, min, tiles[b], i, sum);
-      if (tiles[b].rest[0] >> i & 1)
-        rest = add_columns<F>(at, offset, scale, min, tiles[b + blocks], i, rest);
-      if (tiles[b].rest[0] && (i == 7 || g + 1 == groups)) {  // as multiply_rest does
-        sum = _mm256_add_ps(sum, rest);
-        rest = _mm256_setzero_ps();
+    __m256 sum = _mm256_setzero_ps();
+    for (int b = 0; b < blocks; ++b) {
+      const QuantTile<1>& tile = tiles[b];
+      __m256 rest = _mm256_setzero_ps();
+      for (int i = 0; i < std::min(8, groups - 8 * b); ++i) {
+        const int64_t offset = int64_t{8 * b + i} * F::kBytes;
+        prefetch_ahead<8>(w, first_row + r, b, F::kBytes * 8, i, i + 1);
+        const __m256 scale = F::scale(at, offset);
+        __m256 min = _mm256_setzero_ps();
+        if constexpr (F::kMin) min = halves(at, offset + 2);
+        sum = add_columns<F>(at, offset, scale, min, tile, i, sum);
+        if (tile.rest[0] >> i & 1) rest = add_columns<F>(at, offset, scale, min, tiles[b + blocks], i, rest);
       }
+      if (tile.rest[0]) sum = _mm256_add_ps(sum, rest);  // as multiply_rest does
     }
     alignas(32) float result[8];
     _mm256_store_ps(result, sum);

@@ -33,8 +33,9 @@ struct Operand {
   int tokens = 0, cols = 0;
 };
 
-constexpr int kPanel = 16;     // rows of a matrix that are multiplied together
-constexpr int kMaxPanels = 4;  // panels one call of gemm takes at most
+constexpr int kTokenGroup = 8;  // rows of activations: a multiple of every instruction set's register tile
+constexpr int kPanel = 16;      // rows of a matrix that are multiplied together
+constexpr int kMaxPanels = 4;   // panels one call of gemm takes at most
 
 int64_t operand_bytes(Grain grain, int tokens, int cols);
 
@@ -48,7 +49,7 @@ struct Kernels {
   Isa isa;
 
   // Rows x[first .. first + count) of [tokens][cols] (stride floats apart) into their place in an operand's
-  // memory. first is a multiple of 8 or 0; count a multiple of 8 or up to the last token. Calls on different
+  // memory. first is a multiple of kTokenGroup, and so is count but up to the last token. Calls on different
   // rows may run at once.
   void (*prepare)(Grain grain, const float* x, int64_t stride, int tokens, int cols, int first, int count,
                   std::byte* out);

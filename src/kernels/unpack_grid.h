@@ -32,10 +32,11 @@ MINKE_INLINE void look_up(const Entry* grid, const Vi (&index)[n], Vi (&columns)
 template <int offset>
 MINKE_INLINE Vi around(Vi v, Vi negative) {
   static_assert(offset == 64 || offset == 128);
-  const Vi turned = sub(shl < offset == 64 ? 2 : 3 > (negative), shr<4>(negative));  // offset - 1 or 0
-  return add(bit_xor(v, turned), sub(bytes_of(offset), turned));
+  constexpr int kShift = offset == 64 ? 2 : 3;
+  const Vi turned = sub(shl<kShift>(negative), shr<4>(negative));  // offset - 1 or 0
+  const Vi code = add(bit_xor(v, turned), sub(bytes_of(offset), turned));
+  return offset == 128 ? wide_codes(code) : code;
 }
-MINKE_INLINE Vi around_128(Vi v, Vi negative) { return wide_codes(around<128>(v, negative)); }
 
 // Seven signs with the eighth, which makes the number of negative ones even.
 MINKE_INLINE Vi with_eighth(Vi seven) {
@@ -43,6 +44,23 @@ MINKE_INLINE Vi with_eighth(Vi seven) {
   odd = bit_xor(odd, shr<2>(odd));
   odd = bit_xor(odd, shr<1>(odd));
   return bit_or(seven, shl<7>(bit_and(odd, set1(1))));
+}
+
+// The 32 columns of chunk c, their signs in the bits of one word.
+template <int c, int offset, typename To>
+MINKE_INLINE void put_signed(const Vi (&v)[8], Vi signs, To& to) {
+  unroll<8>([&](auto k)
+                MINKE_INLINED { to.codes(Index<8 * c + k>{}, around<offset>(v[k], fifth_bits<k>(signs))); });
+}
+
+// The same where eight columns have seven signs: seven(p) has those of columns 8 p .. 8 p + 7 lowest.
+template <int c, int offset, typename To, typename Seven>
+MINKE_INLINE void put_signed_by_seven(const Vi (&v)[8], To& to, const Seven& seven) {
+  unroll<4>([&](auto p) MINKE_INLINED {
+    const Vi signs = with_eighth(bit_and(seven(p), set1(127)));
+    to.codes(Index<8 * c + 2 * p>{}, around<offset>(v[2 * p], fifth_bits<0>(signs)));
+    to.codes(Index<8 * c + 2 * p + 1>{}, around<offset>(v[2 * p + 1], fifth_bits<1>(signs)));
+  });
 }
 
 MINKE_INLINE Vi bits_of(Vi word, int mask) { return bit_and(word, set1(mask)); }
@@ -77,11 +95,7 @@ struct UnpackIq2Xxs {
     const Vi index[4] = {byte_of<0>(q), byte_of<1>(q), byte_of<2>(q), byte_of<3>(q)};
     Vi v[8];
     look_up(kIq2XxsGrid.data(), index, v);
-    unroll<4>([&](auto p) MINKE_INLINED {
-      const Vi signs = with_eighth(bits_of(shr<7 * p>(rest), 127));
-      to.codes(Index<8 * c + 2 * p>{}, around_128(v[2 * p], fifth_bits<0>(signs)));
-      to.codes(Index<8 * c + 2 * p + 1>{}, around_128(v[2 * p + 1], fifth_bits<1>(signs)));
-    });
+    put_signed_by_seven<c, 128>(v, to, [&](auto p) MINKE_INLINED { return shr<7 * p>(rest); });
   }
 };
 
@@ -103,11 +117,7 @@ struct UnpackIq2Xs {
                          bits_of(shr<16>(q[1]), 511)};
     Vi v[8];
     look_up(kIq2XsGrid.data(), index, v);
-    unroll<4>([&](auto p) MINKE_INLINED {
-      const Vi signs = with_eighth(bits_of(shr<p % 2 * 16 + 9>(q[p / 2]), 127));
-      to.codes(Index<8 * c + 2 * p>{}, around<64>(v[2 * p], fifth_bits<0>(signs)));
-      to.codes(Index<8 * c + 2 * p + 1>{}, around<64>(v[2 * p + 1], fifth_bits<1>(signs)));
-    });
+    put_signed_by_seven<c, 64>(v, to, [&](auto p) MINKE_INLINED { return shr<p % 2 * 16 + 9>(q[p / 2]); });
   }
 };
 
@@ -133,8 +143,7 @@ struct UnpackIq2S {
     unroll<4>([&](auto p)
                   MINKE_INLINED { index[p] = bit_or(byte_of<p>(q), shl<8>(bits_of(shr<2 * p>(high), 3))); });
     look_up(kIq2SGrid.data(), index, v);
-    unroll<8>([&](auto k)
-                  MINKE_INLINED { to.codes(Index<8 * c + k>{}, around<64>(v[k], fifth_bits<k>(signs))); });
+    put_signed<c, 64>(v, signs, to);
   }
 };
 
@@ -155,11 +164,7 @@ struct UnpackIq3Xxs {
     Vi index[8], v[8];
     unroll<8>([&](auto f) MINKE_INLINED { index[f] = byte_of<f % 4>(q[f / 4]); });
     look_up(kIq3XxsGrid.data(), index, v);
-    unroll<4>([&](auto p) MINKE_INLINED {
-      const Vi signs = with_eighth(bits_of(shr<7 * p>(rest), 127));
-      to.codes(Index<8 * c + 2 * p>{}, around_128(v[2 * p], fifth_bits<0>(signs)));
-      to.codes(Index<8 * c + 2 * p + 1>{}, around_128(v[2 * p + 1], fifth_bits<1>(signs)));
-    });
+    put_signed_by_seven<c, 128>(v, to, [&](auto p) MINKE_INLINED { return shr<7 * p>(rest); });
   }
 };
 
@@ -185,8 +190,7 @@ struct UnpackIq3S {
       index[f] = bit_or(byte_of<f % 4>(q[f / 4]), shl<8>(bits_of(shr<f>(high), 1)));
     });
     look_up(kIq3SGrid.data(), index, v);
-    unroll<8>([&](auto k)
-                  MINKE_INLINED { to.codes(Index<8 * c + k>{}, around_128(v[k], fifth_bits<k>(signs))); });
+    put_signed<c, 128>(v, signs, to);
   }
 };
 

@@ -76,15 +76,24 @@ std::string_view part_of(std::string_view tensor) {
   return tensor;
 }
 
-// Whether the text is what the pattern says, in which * stands for any text.
+// Whether the text is what the pattern says, in which * stands for any text. A star that was passed takes one
+// character more whenever what follows it does not fit.
 bool fits(std::string_view text, std::string_view pattern) {
-  const size_t star = pattern.find('*');
-  if (star == pattern.npos) return text == pattern;
-  if (!text.starts_with(pattern.substr(0, star))) return false;
-  pattern.remove_prefix(star + 1);
-  for (size_t at = star; at <= text.size(); ++at)
-    if (fits(text.substr(at), pattern)) return true;
-  return false;
+  size_t t = 0, p = 0, star = pattern.npos, taken = 0;
+  while (t < text.size()) {
+    if (p < pattern.size() && pattern[p] == '*') {
+      star = p++;
+      taken = t;
+    } else if (p < pattern.size() && pattern[p] == text[t]) {
+      ++p, ++t;
+    } else if (star != pattern.npos) {
+      p = star + 1;
+      t = ++taken;
+    } else {
+      return false;
+    }
+  }
+  return pattern.find_first_not_of('*', p) == pattern.npos;
 }
 
 std::optional<Format> parse_format(std::string_view text) {
@@ -200,20 +209,11 @@ QuantizePlan plan_quantize(const Gguf& gguf, const TypeRules& rules, bool allow_
 
 namespace {
 
-// A name that Gguf::open would take for one part of several.
-bool is_name_of_a_part(std::string_view file) {
-  constexpr std::string_view kForm = "-00000-of-00000.gguf";
-  if (file.size() < kForm.size()) return false;
-  file.remove_prefix(file.size() - kForm.size());
-  return std::ranges::equal(file, kForm,
-                            [](char c, char form) { return form == '0' ? c >= '0' && c <= '9' : c == form; });
-}
-
 void check_target(const Gguf& gguf, const QuantizePlan& plan, const fs::path& out, bool overwrite) {
   std::error_code ec;
   if (fs::equivalent(gguf.path(), out, ec))
     throw Error("is the file that is read", out.string(), "give the new file another name");
-  if (is_name_of_a_part(out.filename().string()))
+  if (is_split_name(out))
     throw Error("is the name of a part of a split file, and one whole file is written", out.string(),
                 "give it another name");
   if (fs::is_directory(out, ec)) throw Error("is a folder", out.string(), "name a file in it");

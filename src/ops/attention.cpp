@@ -29,7 +29,7 @@ struct Cut {
     const int group = s.heads / s.kv_heads;
     heads = std::min(group, kMaxQueries);
     tokens = kMaxQueries / heads;
-    const int whole = 8 / std::gcd(heads, 8);  // so many tokens fill register tiles
+    const int whole = kTokenGroup / std::gcd(heads, kTokenGroup);  // so many fill register tiles
     if (tokens > whole) tokens -= tokens % whole;
     tokens = std::min(count, tokens);
     token_steps = (count + tokens - 1) / tokens;

@@ -7,8 +7,6 @@
 namespace minke {
 namespace {
 
-constexpr int kTokenGroup = 8;  // rows prepared by one thread at a time; a multiple of every register tile
-
 // Rows of W a thread multiplies between two claims: many where there is much to do, so that few claims are
 // made.
 int rows_per_claim(int64_t rows, int threads) {

@@ -6,8 +6,6 @@
 #include <vector>
 
 #include "base/error.h"
-#include "quant/blocks.h"
-#include "quant/reference.h"
 
 namespace minke {
 namespace {
@@ -23,56 +21,6 @@ void round_each(Format format, const float* values, std::byte* codes, int64_t n)
         std::abs(values[i]) <= 0x1.fffffep127f ? std::clamp(values[i], -most, most) : 0;
   info(format).quantize(finite.data(), codes, n);
 }
-
-// Code of MXFP4 next to y of its doubled levels: all boundaries between magnitudes are multiples of 1/2.
-uint8_t mxfp4_code(float y) {
-  static constexpr float kBetween[] = {0.5f, 1.5f, 2.5f, 3.5f, 5, 7, 10};
-  uint8_t code = 0;
-  for (const float edge : kBetween) code = static_cast<uint8_t>(code + (std::abs(y) > edge));
-  return static_cast<uint8_t>(y < 0 && code > 0 ? code | 8 : code);
-}
-
-// 2^(e - 128), as a block of MXFP4 with this e means it; ldexp is exact for both subnormal ones.
-double mxfp4_scale(int e) { return std::ldexp(1.0, e - 128); }
-
-double mxfp4_error(const float* x, const float* w, int e) {
-  const double d = mxfp4_scale(e), id = 1 / d;
-  double error = 0;
-  for (int i = 0; i < kSmallBlock; ++i) {
-    const double off = double{x[i]} - d * kMxfp4Values[mxfp4_code(static_cast<float>(x[i] * id))];
-    error += w ? double{w[i]} * off * off : off * off;
-  }
-  return error;
-}
-
-}  // namespace
-
-// The reference's scale and its neighbours, of which the lower one cuts more and the higher one less.
-void encode_mxfp4(const float* values, const float* importance, std::byte* blocks, int64_t n) {
-  constexpr int kMost = 252;  // above, the last levels are no f32
-  each_block<BlockMxfp4, kSmallBlock>(values, blocks, n, [&](const float* from, BlockMxfp4& block) {
-    const float* w = importance ? importance + (from - values) : nullptr;
-    float x[kSmallBlock], largest = 0;
-    for (int i = 0; i < kSmallBlock; ++i) {
-      x[i] = std::abs(from[i]) <= 0x1.fffffep127f ? from[i] : 0;
-      largest = std::max(largest, std::abs(x[i]));
-    }
-    const int middle = largest > 0 ? std::clamp(std::ilogb(largest) - 2 + 127, 0, kMost) : 0;
-    int best = middle;
-    double least = mxfp4_error(x, w, middle);
-    for (const int e : {middle + 1, middle - 1, middle - 2}) {
-      if (e < 0 || e > kMost) continue;
-      if (const double error = mxfp4_error(x, w, e); error < least) best = e, least = error;
-    }
-    block.e = static_cast<uint8_t>(best);
-    const double id = 1 / mxfp4_scale(best);
-    uint8_t q[kSmallBlock];
-    for (int i = 0; i < kSmallBlock; ++i) q[i] = mxfp4_code(static_cast<float>(x[i] * id));
-    for (int l = 0; l < 16; ++l) block.qs[l] = static_cast<uint8_t>(q[l] | q[l + 16] << 4);
-  });
-}
-
-namespace {
 
 // Null for formats whose values are rounded one by one, and for those that are read only.
 Encode* encoder(Format format) {

@@ -12,6 +12,7 @@ struct Line {
 // Sums over a block that do not depend on codes: of w, w x and w x^2.
 struct WeightSums {
   float w = 0, x = 0, xx = 0;
+  WeightSums() = default;
   WeightSums(const float* values, const float* weights, int n) {
     Lanes a{}, b{}, c{};
     for (int e = 0; e < n; e += kLanes) {

@@ -1,6 +1,6 @@
 #pragma once
-// What the encoders share: a block brought to size 1, sets of levels, and the sums over a block from which
-// least squares make a scale.
+// What the encoders share: a block brought to size 1, sets of levels, the sums over a block from which least
+// squares make a scale, and units for integer scales.
 
 #include <algorithm>
 #include <array>
@@ -11,6 +11,8 @@
 
 #include "base/float.h"
 #include "quant/blocks.h"
+#include "quant/pack.h"
+#include "quant/reference.h"
 
 namespace minke {
 
@@ -46,13 +48,12 @@ template <int kWeights>
 struct Scaled {
   alignas(16) float x[kWeights], w[kWeights];
   float up = 1, down = 1;  // x = up * value, value = down * x
-  bool zero = false;
 
   Scaled(const float* values, const float* importance) {
     const auto finite = [](float v) { return std::abs(v) <= 0x1.fffffep127f ? v : 0; };
     float largest = 0, heaviest = 0;
     for (int e = 0; e < kWeights; ++e) largest = std::max(largest, std::abs(finite(values[e])));
-    zero = largest < 0x1p-60f;  // f16 scales end at 2^-24
+    const bool zero = largest < 0x1p-60f;  // f16 scales end at 2^-24
     const int exponent = zero ? 0 : std::ilogb(largest);
     up = std::ldexp(1.0f, -exponent);
     down = std::ldexp(1.0f, exponent);
@@ -70,7 +71,6 @@ struct Scaled {
     return (code & 0x7fff) < 0x7c00 ? code : static_cast<uint16_t>((code & 0x8000) | 0x7bff);
   }
   float from_f16(uint16_t code) const { return f16_to_f32(code) * up; }
-  float rounded(float d) const { return from_f16(to_f16(d)); }
 };
 
 // The integers lo .. hi.
@@ -151,23 +151,39 @@ float best_scale(const Levels& levels, const float* x, const float* w, int n, Su
   return best.vv > 0 ? best.xv / best.vv : 0;
 }
 
-// The 16 bytes of 32 codes: weight l has the low nibble of byte l, weight l + 16 the high one.
-inline void pack_nibbles(const uint8_t* codes, uint8_t* bytes) {
-  for (int l = 0; l < 16; ++l) bytes[l] = static_cast<uint8_t>((codes[l] & 15) | codes[l + 16] << 4);
-}
-inline void pack_fifth_bits(const uint8_t* codes, uint8_t bytes[4]) {
-  std::memset(bytes, 0, 4);
-  for (int e = 0; e < kSmallBlock; ++e)
-    bytes[e / 8] = static_cast<uint8_t>(bytes[e / 8] | codes[e] >> 4 << e % 8);
+// f(values, importance or null, block) for each block of a row.
+template <typename Block, int kWeights, typename F>
+void encode_blocks(const float* values, const float* importance, std::byte* blocks, int64_t n, F f) {
+  each_block<Block, kWeights>(values, blocks, n, [&](const float* x, Block& block) {
+    f(x, importance ? importance + (x - values) : nullptr, block);
+  });
 }
 
-// The quarters of 256 codes of two bits, as Q2_K and Q3_K have them.
-inline void pack_pairs(const uint8_t* codes, uint8_t bytes[64]) {
-  std::memset(bytes, 0, 64);
-  for (int e = 0; e < kSuperBlock; ++e) {
-    uint8_t& byte = bytes[32 * (e / 128) + e % 32];
-    byte = static_cast<uint8_t>(byte | (codes[e] & 3) << 2 * (e % 128 / 32));
-  }
+// The kBest units in which numbers, each with a weight, are best counted in integers lo .. hi (lo <= 0): the
+// largest of them becomes lo .. lo / 2 or hi .. hi / 2. Zeros where there are fewer.
+template <int kBest, int kNumbers>
+std::array<float, kBest> best_units(const float* numbers, const float* weights, int lo, int hi) {
+  std::array<float, kBest> best{}, costs;
+  costs.fill(HUGE_VALF);
+  float largest = 0;
+  for (int i = 0; i < kNumbers; ++i)
+    if (std::abs(numbers[i]) > std::abs(largest)) largest = numbers[i];
+  if (largest == 0) return best;
+  const auto consider = [&](int k) {
+    float d = largest / static_cast<float>(k), cost = 0;
+    const float id = static_cast<float>(k) / largest;
+    for (int i = 0; i < kNumbers; ++i) {
+      const float v =
+          std::clamp(std::nearbyint(numbers[i] * id), static_cast<float>(lo), static_cast<float>(hi));
+      const float off = numbers[i] - d * v;
+      cost += weights[i] * off * off;
+    }
+    for (size_t b = 0; b < kBest; ++b)
+      if (cost < costs[b]) std::swap(d, best[b]), std::swap(cost, costs[b]);
+  };
+  for (int k = lo; k < 0 && k <= lo / 2; ++k) consider(k);
+  for (int k = hi; k > hi / 2; --k) consider(k);
+  return best;
 }
 
 }  // namespace minke

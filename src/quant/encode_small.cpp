@@ -1,9 +1,8 @@
-// Encoders of the formats of 32 weights under scales of their own.
+// Encoders of the formats of 32 weights under scales of their own, a minimum in some, a power of two in one.
 
 #include "quant/encode.h"
 #include "quant/encode_affine.h"
 #include "quant/encode_search.h"
-#include "quant/reference.h"
 
 namespace minke {
 namespace {
@@ -44,7 +43,7 @@ struct F16Pair {
   uint16_t d, m;
 };
 
-F16Pair encode_block_with_min(const Small& block, int top, uint8_t codes[kSmallBlock]) {
+F16Pair best_with_min(const Small& block, int top, uint8_t codes[kSmallBlock]) {
   const auto [lo, hi] = std::minmax_element(block.x, block.x + kSmallBlock);
   const WeightSums of(block.x, block.w, kSmallBlock);
   const Line found = best_line(block.x, block.w, kSmallBlock, top, of, 0x1p126f);
@@ -65,69 +64,122 @@ F16Pair encode_block_with_min(const Small& block, int top, uint8_t codes[kSmallB
   return best;
 }
 
+// What Q4_1 and Q5_1 share: all but the fifth bits.
+template <typename Block>
+void encode_with_min(const Small& scaled, int top, Block& block, uint8_t codes[kSmallBlock]) {
+  const auto [d, m] = best_with_min(scaled, top, codes);
+  block.d = d;
+  block.m = m;
+  pack_nibbles(codes, block.qs);
+}
+
+// Code of MXFP4 next to y of its doubled levels: all boundaries between magnitudes are multiples of 1/2.
+uint8_t mxfp4_code(float y) {
+  static constexpr float kBetween[] = {0.5f, 1.5f, 2.5f, 3.5f, 5, 7, 10};
+  uint8_t code = 0;
+  for (const float edge : kBetween) code = static_cast<uint8_t>(code + (std::abs(y) > edge));
+  return static_cast<uint8_t>(y < 0 && code > 0 ? code | 8 : code);
+}
+
+// 2^(e - 128), as a block of MXFP4 with this e means it; ldexp is exact for both subnormal ones.
+double mxfp4_scale(int e) { return std::ldexp(1.0, e - 128); }
+
+double mxfp4_error(const float* x, const float* w, int e) {
+  const double d = mxfp4_scale(e), id = 1 / d;
+  double error = 0;
+  for (int i = 0; i < kSmallBlock; ++i) {
+    const double off = double{x[i]} - d * kMxfp4Values[mxfp4_code(static_cast<float>(x[i] * id))];
+    error += w ? double{w[i]} * off * off : off * off;
+  }
+  return error;
+}
+
 }  // namespace
 
 void encode_q4_0(const float* values, const float* importance, std::byte* blocks, int64_t n) {
   constexpr EvenLevels levels{-8, 7, 2.2f};
-  each_block<BlockQ4_0, kSmallBlock>(values, blocks, n, [&](const float* x, BlockQ4_0& block) {
-    const Small scaled(x, importance ? importance + (x - values) : nullptr);
-    uint8_t q[kSmallBlock];
-    block.d = encode_block(levels, scaled, largest_of(scaled) / -8, q);
-    pack_nibbles(q, block.qs);
-  });
+  encode_blocks<BlockQ4_0, kSmallBlock>(values, importance, blocks, n,
+                                        [&](const float* x, const float* w, BlockQ4_0& block) {
+                                          const Small scaled(x, w);
+                                          uint8_t q[kSmallBlock];
+                                          block.d = encode_block(levels, scaled, largest_of(scaled) / -8, q);
+                                          pack_nibbles(q, block.qs);
+                                        });
 }
 
 void encode_q5_0(const float* values, const float* importance, std::byte* blocks, int64_t n) {
   constexpr EvenLevels levels{-16, 15, 3};
-  each_block<BlockQ5_0, kSmallBlock>(values, blocks, n, [&](const float* x, BlockQ5_0& block) {
-    const Small scaled(x, importance ? importance + (x - values) : nullptr);
-    uint8_t q[kSmallBlock];
-    block.d = encode_block(levels, scaled, largest_of(scaled) / -16, q);
-    pack_nibbles(q, block.qs);
-    pack_fifth_bits(q, block.qh);
-  });
+  encode_blocks<BlockQ5_0, kSmallBlock>(values, importance, blocks, n,
+                                        [&](const float* x, const float* w, BlockQ5_0& block) {
+                                          const Small scaled(x, w);
+                                          uint8_t q[kSmallBlock];
+                                          block.d = encode_block(levels, scaled, largest_of(scaled) / -16, q);
+                                          pack_nibbles(q, block.qs);
+                                          pack_fifth_bits(q, block.qh);
+                                        });
 }
 
 void encode_q8_0(const float* values, const float* importance, std::byte* blocks, int64_t n) {
   constexpr EvenLevels levels{-127, 127, 5};
-  each_block<BlockQ8_0, kSmallBlock>(values, blocks, n, [&](const float* x, BlockQ8_0& block) {
-    const Small scaled(x, importance ? importance + (x - values) : nullptr);
-    uint8_t q[kSmallBlock];
-    block.d = encode_block(levels, scaled, std::abs(largest_of(scaled)) / 127, q);
-    for (int e = 0; e < kSmallBlock; ++e) block.qs[e] = static_cast<int8_t>(q[e] - 127);
-  });
+  encode_blocks<BlockQ8_0, kSmallBlock>(
+      values, importance, blocks, n, [&](const float* x, const float* w, BlockQ8_0& block) {
+        const Small scaled(x, w);
+        uint8_t q[kSmallBlock];
+        block.d = encode_block(levels, scaled, std::abs(largest_of(scaled)) / 127, q);
+        for (int e = 0; e < kSmallBlock; ++e) block.qs[e] = static_cast<int8_t>(q[e] - 127);
+      });
 }
 
 void encode_iq4_nl(const float* values, const float* importance, std::byte* blocks, int64_t n) {
-  each_block<BlockIq4Nl, kSmallBlock>(values, blocks, n, [&](const float* x, BlockIq4Nl& block) {
-    const Small scaled(x, importance ? importance + (x - values) : nullptr);
-    uint8_t q[kSmallBlock];
-    block.d = encode_block(Iq4Levels{}, scaled, largest_of(scaled) / -127, q);
-    pack_nibbles(q, block.qs);
-  });
+  encode_blocks<BlockIq4Nl, kSmallBlock>(
+      values, importance, blocks, n, [&](const float* x, const float* w, BlockIq4Nl& block) {
+        const Small scaled(x, w);
+        uint8_t q[kSmallBlock];
+        block.d = encode_block(Iq4Levels{}, scaled, largest_of(scaled) / -127, q);
+        pack_nibbles(q, block.qs);
+      });
 }
 
 void encode_q4_1(const float* values, const float* importance, std::byte* blocks, int64_t n) {
-  each_block<BlockQ4_1, kSmallBlock>(values, blocks, n, [&](const float* x, BlockQ4_1& block) {
-    uint8_t q[kSmallBlock];
-    const auto [d, m] =
-        encode_block_with_min(Small(x, importance ? importance + (x - values) : nullptr), 15, q);
-    block.d = d;
-    block.m = m;
-    pack_nibbles(q, block.qs);
-  });
+  encode_blocks<BlockQ4_1, kSmallBlock>(values, importance, blocks, n,
+                                        [](const float* x, const float* w, BlockQ4_1& block) {
+                                          uint8_t q[kSmallBlock];
+                                          encode_with_min(Small(x, w), 15, block, q);
+                                        });
 }
 
 void encode_q5_1(const float* values, const float* importance, std::byte* blocks, int64_t n) {
-  each_block<BlockQ5_1, kSmallBlock>(values, blocks, n, [&](const float* x, BlockQ5_1& block) {
-    uint8_t q[kSmallBlock];
-    const auto [d, m] =
-        encode_block_with_min(Small(x, importance ? importance + (x - values) : nullptr), 31, q);
-    block.d = d;
-    block.m = m;
-    pack_nibbles(q, block.qs);
-    pack_fifth_bits(q, block.qh);
-  });
+  encode_blocks<BlockQ5_1, kSmallBlock>(values, importance, blocks, n,
+                                        [](const float* x, const float* w, BlockQ5_1& block) {
+                                          uint8_t q[kSmallBlock];
+                                          encode_with_min(Small(x, w), 31, block, q);
+                                          pack_fifth_bits(q, block.qh);
+                                        });
+}
+
+// The reference's scale and its neighbours, of which the lower one cuts more and the higher one less.
+void encode_mxfp4(const float* values, const float* importance, std::byte* blocks, int64_t n) {
+  constexpr int kMost = 252;  // above, the last levels are no f32
+  encode_blocks<BlockMxfp4, kSmallBlock>(
+      values, importance, blocks, n, [&](const float* from, const float* w, BlockMxfp4& block) {
+        float x[kSmallBlock], largest = 0;
+        for (int i = 0; i < kSmallBlock; ++i) {
+          x[i] = std::abs(from[i]) <= 0x1.fffffep127f ? from[i] : 0;
+          largest = std::max(largest, std::abs(x[i]));
+        }
+        const int middle = largest > 0 ? std::clamp(std::ilogb(largest) - 2 + 127, 0, kMost) : 0;
+        int best = middle;
+        double least = mxfp4_error(x, w, middle);
+        for (const int e : {middle + 1, middle - 1, middle - 2}) {
+          if (e < 0 || e > kMost) continue;
+          if (const double error = mxfp4_error(x, w, e); error < least) best = e, least = error;
+        }
+        block.e = static_cast<uint8_t>(best);
+        const double id = 1 / mxfp4_scale(best);
+        uint8_t q[kSmallBlock];
+        for (int i = 0; i < kSmallBlock; ++i) q[i] = mxfp4_code(static_cast<float>(x[i] * id));
+        pack_nibbles(q, block.qs);
+      });
 }
 
 }  // namespace minke

@@ -2,46 +2,11 @@
 
 #include "quant/encode.h"
 #include "quant/encode_search.h"
-#include "quant/reference.h"
 
 namespace minke {
 namespace {
 
 using Super = Scaled<kSuperBlock>;
-
-// The unit that numbers are counted in: d f16, each number an integer in [lo, hi] times d.
-struct Units {
-  float d;
-  double cost;  // sum of weight (number - d round(number / d))^2
-};
-
-// The best three units for signed scales, each with a weight: the largest of them becomes lo .. lo / 2 or hi
-// .. hi / 2.
-template <int kSubs>
-std::array<Units, 3> best_units(const float* scales, const float* weights, int lo, int hi) {
-  std::array<Units, 3> best;
-  best.fill({0, HUGE_VAL});
-  float largest = 0;
-  for (int i = 0; i < kSubs; ++i)
-    if (std::abs(scales[i]) > std::abs(largest)) largest = scales[i];
-  if (largest == 0) return best;
-  const auto consider = [&](int k) {
-    const float d = largest / static_cast<float>(k), id = static_cast<float>(k) / largest;
-    float cost = 0;
-    for (int i = 0; i < kSubs; ++i) {
-      const float s =
-          std::clamp(std::nearbyint(scales[i] * id), static_cast<float>(lo), static_cast<float>(hi));
-      const float off = scales[i] - d * s;
-      cost += weights[i] * off * off;
-    }
-    Units units{d, cost};
-    for (Units& u : best)
-      if (units.cost < u.cost) std::swap(units, u);
-  };
-  for (int k = lo; k <= lo / 2; ++k) consider(k);
-  for (int k = hi; k > hi / 2; --k) consider(k);
-  return best;
-}
 
 template <int kSubs>
 struct Scales {
@@ -91,8 +56,7 @@ Scales<kSubs> encode_block(const Levels& levels, const Super& block, int lo, int
   }
   Scales<kSubs> best;
   double least = HUGE_VAL;
-  for (const Units& units : best_units<kSubs>(own, weights, lo, hi)) {
-    float d = units.d;
+  for (float d : best_units<3, kSubs>(own, weights, lo, hi)) {
     for (int round = 0; round < 3 && d != 0; ++round) {
       Scales<kSubs> scales;
       scales.d = block.to_f16(d);
@@ -115,58 +79,58 @@ Scales<kSubs> encode_block(const Levels& levels, const Super& block, int lo, int
 
 void encode_q3_k(const float* values, const float* importance, std::byte* blocks, int64_t n) {
   constexpr EvenLevels levels{-4, 3, 1.6f};
-  each_block<BlockQ3_K, kSuperBlock>(values, blocks, n, [&](const float* x, BlockQ3_K& block) {
-    const Super scaled(x, importance ? importance + (x - values) : nullptr);
-    uint8_t q[kSuperBlock];
-    const Scales<16> scales = encode_block<16>(levels, scaled, -32, 31, q);
-    block = {};
-    block.d = scales.d;
-    pack_pairs(q, block.qs);
-    for (int e = 0; e < kSuperBlock; ++e) {
-      uint8_t& byte = block.hmask[e % 32];
-      byte = static_cast<uint8_t>(byte | q[e] >> 2 << e / 32);
-    }
-    for (int j = 0; j < 16; ++j) {
-      const int s = scales.s[static_cast<size_t>(j)] + 32;
-      uint8_t &low = block.scales[j % 8], &high = block.scales[8 + j % 4];
-      low = static_cast<uint8_t>(low | (s & 15) << 4 * (j / 8));
-      high = static_cast<uint8_t>(high | s >> 4 << 2 * (j / 4));
-    }
-  });
+  encode_blocks<BlockQ3_K, kSuperBlock>(
+      values, importance, blocks, n, [&](const float* x, const float* w, BlockQ3_K& block) {
+        uint8_t q[kSuperBlock];
+        const Scales<16> scales = encode_block<16>(levels, Super(x, w), -32, 31, q);
+        block = {};
+        block.d = scales.d;
+        pack_pairs(q, block.qs);
+        for (int e = 0; e < kSuperBlock; ++e) {
+          uint8_t& byte = block.hmask[e % 32];
+          byte = static_cast<uint8_t>(byte | q[e] >> 2 << e / 32);
+        }
+        for (int j = 0; j < 16; ++j) {
+          const int s = scales.s[static_cast<size_t>(j)] + 32;
+          uint8_t &low = block.scales[j % 8], &high = block.scales[8 + j % 4];
+          low = static_cast<uint8_t>(low | (s & 15) << 4 * (j / 8));
+          high = static_cast<uint8_t>(high | s >> 4 << 2 * (j / 4));
+        }
+      });
 }
 
 void encode_q6_k(const float* values, const float* importance, std::byte* blocks, int64_t n) {
   constexpr EvenLevels levels{-32, 31, 3};
-  each_block<BlockQ6_K, kSuperBlock>(values, blocks, n, [&](const float* x, BlockQ6_K& block) {
-    const Super scaled(x, importance ? importance + (x - values) : nullptr);
-    uint8_t q[kSuperBlock];
-    const Scales<16> scales = encode_block<16>(levels, scaled, -128, 127, q);
-    block = {};
-    block.d = scales.d;
-    for (int j = 0; j < 16; ++j) block.scales[j] = static_cast<int8_t>(scales.s[static_cast<size_t>(j)]);
-    for (int e = 0; e < kSuperBlock; ++e) {
-      const int h = e / 128, g = e % 128 / 32, l = e % 32;
-      uint8_t &low = block.ql[64 * h + 32 * (g % 2) + l], &high = block.qh[32 * h + l];
-      low = static_cast<uint8_t>(low | (q[e] & 15) << 4 * (g / 2));
-      high = static_cast<uint8_t>(high | q[e] >> 4 << 2 * g);
-    }
-  });
+  encode_blocks<BlockQ6_K, kSuperBlock>(
+      values, importance, blocks, n, [&](const float* x, const float* w, BlockQ6_K& block) {
+        uint8_t q[kSuperBlock];
+        const Scales<16> scales = encode_block<16>(levels, Super(x, w), -128, 127, q);
+        block = {};
+        block.d = scales.d;
+        for (int j = 0; j < 16; ++j) block.scales[j] = static_cast<int8_t>(scales.s[static_cast<size_t>(j)]);
+        for (int e = 0; e < kSuperBlock; ++e) {
+          const int h = e / 128, g = e % 128 / 32, l = e % 32;
+          uint8_t &low = block.ql[64 * h + 32 * (g % 2) + l], &high = block.qh[32 * h + l];
+          low = static_cast<uint8_t>(low | (q[e] & 15) << 4 * (g / 2));
+          high = static_cast<uint8_t>(high | q[e] >> 4 << 2 * g);
+        }
+      });
 }
 
 void encode_iq4_xs(const float* values, const float* importance, std::byte* blocks, int64_t n) {
-  each_block<BlockIq4Xs, kSuperBlock>(values, blocks, n, [&](const float* x, BlockIq4Xs& block) {
-    const Super scaled(x, importance ? importance + (x - values) : nullptr);
-    uint8_t q[kSuperBlock];
-    const Scales<8> scales = encode_block<8>(Iq4Levels{}, scaled, -32, 31, q);
-    block = {};
-    block.d = scales.d;
-    for (int i = 0; i < 8; ++i) {
-      const int s = scales.s[static_cast<size_t>(i)] + 32;
-      block.scales_l[i / 2] = static_cast<uint8_t>(block.scales_l[i / 2] | (s & 15) << 4 * (i % 2));
-      block.scales_h = static_cast<uint16_t>(block.scales_h | s >> 4 << 2 * i);
-      pack_nibbles(q + 32 * i, block.qs + 16 * i);
-    }
-  });
+  encode_blocks<BlockIq4Xs, kSuperBlock>(
+      values, importance, blocks, n, [&](const float* x, const float* w, BlockIq4Xs& block) {
+        uint8_t q[kSuperBlock];
+        const Scales<8> scales = encode_block<8>(Iq4Levels{}, Super(x, w), -32, 31, q);
+        block = {};
+        block.d = scales.d;
+        for (int i = 0; i < 8; ++i) {
+          const int s = scales.s[static_cast<size_t>(i)] + 32;
+          block.scales_l[i / 2] = static_cast<uint8_t>(block.scales_l[i / 2] | (s & 15) << 4 * (i % 2));
+          block.scales_h = static_cast<uint16_t>(block.scales_h | s >> 4 << 2 * i);
+          pack_nibbles(q + 32 * i, block.qs + 16 * i);
+        }
+      });
 }
 
 }  // namespace minke

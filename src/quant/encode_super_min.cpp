@@ -1,11 +1,8 @@
 // Encoders of the formats of 256 weights whose sub-blocks have a small integer scale and a small integer
 // minimum: x = d s q - dmin m.
 
-#include <vector>
-
 #include "quant/encode.h"
 #include "quant/encode_affine.h"
-#include "quant/reference.h"
 
 namespace minke {
 namespace {
@@ -17,28 +14,6 @@ struct ScalesAndMins {
   uint16_t d = 0, dmin = 0;
   std::array<int, kSubs> s{}, m{};
 };
-
-// The two units in which numbers >= 0 are best counted up to `top`, each with a weight.
-template <int kSubs>
-std::array<float, 2> best_units(const float* numbers, const float* weights, int top) {
-  std::array<float, 2> best{};
-  std::array<float, 2> costs{HUGE_VALF, HUGE_VALF};
-  const float largest = *std::max_element(numbers, numbers + kSubs);
-  if (!(largest > 0)) return best;
-  for (int k = top; k > top / 2; --k) {
-    const float d = largest / static_cast<float>(k), id = static_cast<float>(k) / largest;
-    float cost = 0;
-    for (int i = 0; i < kSubs; ++i) {
-      const float off = numbers[i] - d * std::nearbyint(numbers[i] * id);
-      cost += weights[i] * off * off;
-    }
-    if (cost < costs[0])
-      best = {d, best[0]}, costs = {cost, costs[0]};
-    else if (cost < costs[1])
-      best[1] = d, costs[1] = cost;
-  }
-  return best;
-}
 
 // Sums over a block from which least squares make d and dmin.
 struct Normal {
@@ -66,25 +41,24 @@ struct Search {
   const Super& block;
   int top, top_scale;  // of codes; of scales and minima
   Line own[kSubs];     // the sub-blocks' lines before they are rounded
-  std::vector<WeightSums> of;
+  std::array<WeightSums, kSubs> of;
   ScalesAndMins<kSubs> best;
   double least = HUGE_VAL;
 
   Search(const Super& b, int top_code, int top_of_scales)
       : block(b), top(top_code), top_scale(top_of_scales) {
     float scales[kSubs], mins[kSubs], scale_weights[kSubs], min_weights[kSubs];
-    of.reserve(kSubs);
     for (int i = 0; i < kSubs; ++i) {
       const float *x = block.x + i * kSize, *w = block.w + i * kSize;
-      const WeightSums& sums = of.emplace_back(x, w, kSize);
+      const WeightSums sums = of[static_cast<size_t>(i)] = WeightSums(x, w, kSize);
       own[i] = best_line(x, w, kSize, top, sums, 0);
       scales[i] = own[i].step;
       mins[i] = -own[i].base;
       scale_weights[i] = line_sums(x, w, kSize, top, own[i]).qq;
       min_weights[i] = sums.w;
     }
-    for (const float d : best_units<kSubs>(scales, scale_weights, top_scale))
-      for (const float dmin : best_units<kSubs>(mins, min_weights, top_scale)) refine({d, dmin});
+    for (const float d : best_units<2, kSubs>(scales, scale_weights, 0, top_scale))
+      for (const float dmin : best_units<2, kSubs>(mins, min_weights, 0, top_scale)) refine({d, dmin});
   }
 
   void refine(Line units) {
@@ -139,14 +113,19 @@ struct Search {
   }
 };
 
-template <int kSubs>
-ScalesAndMins<kSubs> encode_block(const Super& block, int top, int top_scale, uint8_t codes[kSuperBlock]) {
+// A block's codes and scales; into the block, d and dmin.
+template <int kSubs, typename Block>
+ScalesAndMins<kSubs> encode_block(const float* x, const float* w, int top, int top_scale, Block& block,
+                                  uint8_t codes[kSuperBlock]) {
   constexpr int kSize = kSuperBlock / kSubs;
-  const ScalesAndMins<kSubs> best = Search<kSubs>(block, top, top_scale).best;
-  const float d = block.from_f16(best.d), dmin = block.from_f16(best.dmin);
+  const Super scaled(x, w);
+  const ScalesAndMins<kSubs> best = Search<kSubs>(scaled, top, top_scale).best;
+  const float d = scaled.from_f16(best.d), dmin = scaled.from_f16(best.dmin);
   for (size_t i = 0; i < kSubs; ++i)
-    put_codes(block.x + i * kSize, kSize, top,
+    put_codes(scaled.x + i * kSize, kSize, top,
               {d * static_cast<float>(best.s[i]), -dmin * static_cast<float>(best.m[i])}, codes + i * kSize);
+  block.d = best.d;
+  block.dmin = best.dmin;
   return best;
 }
 
@@ -173,42 +152,42 @@ void pack_low_bits(const uint8_t* codes, uint8_t qs[128]) {
       qs[32 * i + l] = static_cast<uint8_t>((codes[64 * i + l] & 15) | codes[64 * i + 32 + l] << 4);
 }
 
+// What Q4_K and Q5_K share: all but the fifth bits.
+template <typename Block>
+void encode_low_bits(const float* x, const float* w, int top, Block& block, uint8_t codes[kSuperBlock]) {
+  pack_scales(encode_block<8>(x, w, top, 63, block, codes), block.scales);
+  pack_low_bits(codes, block.qs);
+}
+
 }  // namespace
 
 void encode_q2_k(const float* values, const float* importance, std::byte* blocks, int64_t n) {
-  each_block<BlockQ2_K, kSuperBlock>(values, blocks, n, [&](const float* x, BlockQ2_K& block) {
-    uint8_t q[kSuperBlock];
-    const auto best = encode_block<16>(Super(x, importance ? importance + (x - values) : nullptr), 3, 15, q);
-    block.d = best.d;
-    block.dmin = best.dmin;
-    for (size_t j = 0; j < 16; ++j) block.scales[j] = static_cast<uint8_t>(best.s[j] | best.m[j] << 4);
-    pack_pairs(q, block.qs);
-  });
+  encode_blocks<BlockQ2_K, kSuperBlock>(
+      values, importance, blocks, n, [](const float* x, const float* w, BlockQ2_K& block) {
+        uint8_t q[kSuperBlock];
+        const auto best = encode_block<16>(x, w, 3, 15, block, q);
+        for (size_t j = 0; j < 16; ++j) block.scales[j] = static_cast<uint8_t>(best.s[j] | best.m[j] << 4);
+        pack_pairs(q, block.qs);
+      });
 }
 
 void encode_q4_k(const float* values, const float* importance, std::byte* blocks, int64_t n) {
-  each_block<BlockQ4_K, kSuperBlock>(values, blocks, n, [&](const float* x, BlockQ4_K& block) {
-    uint8_t q[kSuperBlock];
-    const auto best = encode_block<8>(Super(x, importance ? importance + (x - values) : nullptr), 15, 63, q);
-    block.d = best.d;
-    block.dmin = best.dmin;
-    pack_scales(best, block.scales);
-    pack_low_bits(q, block.qs);
-  });
+  encode_blocks<BlockQ4_K, kSuperBlock>(values, importance, blocks, n,
+                                        [](const float* x, const float* w, BlockQ4_K& block) {
+                                          uint8_t q[kSuperBlock];
+                                          encode_low_bits(x, w, 15, block, q);
+                                        });
 }
 
 void encode_q5_k(const float* values, const float* importance, std::byte* blocks, int64_t n) {
-  each_block<BlockQ5_K, kSuperBlock>(values, blocks, n, [&](const float* x, BlockQ5_K& block) {
-    uint8_t q[kSuperBlock];
-    const auto best = encode_block<8>(Super(x, importance ? importance + (x - values) : nullptr), 31, 63, q);
-    block.d = best.d;
-    block.dmin = best.dmin;
-    pack_scales(best, block.scales);
-    pack_low_bits(q, block.qs);
-    std::memset(block.qh, 0, sizeof block.qh);
-    for (int e = 0; e < kSuperBlock; ++e)
-      block.qh[e % 32] = static_cast<uint8_t>(block.qh[e % 32] | q[e] >> 4 << e / 32);
-  });
+  encode_blocks<BlockQ5_K, kSuperBlock>(
+      values, importance, blocks, n, [](const float* x, const float* w, BlockQ5_K& block) {
+        uint8_t q[kSuperBlock];
+        encode_low_bits(x, w, 31, block, q);
+        std::memset(block.qh, 0, sizeof block.qh);
+        for (int e = 0; e < kSuperBlock; ++e)
+          block.qh[e % 32] = static_cast<uint8_t>(block.qh[e % 32] | q[e] >> 4 << e / 32);
+      });
 }
 
 }  // namespace minke

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "quant/blocks.h"
+#include "quant/pack.h"
 #include "quant/reference.h"
 
 namespace minke {
@@ -38,7 +39,7 @@ void quantize_mxfp4(const float* values, std::byte* blocks, int64_t n) {
       const auto distance = [&](int8_t value) { return std::abs(d * static_cast<float>(value) - x[e]); };
       codes[e] = static_cast<uint8_t>(std::ranges::min_element(kMxfp4Values, {}, distance) - kMxfp4Values);
     }
-    for (int l = 0; l < 16; ++l) block.qs[l] = static_cast<uint8_t>(codes[l] | codes[l + 16] << 4);
+    pack_nibbles(codes, block.qs);
   });
 }
 

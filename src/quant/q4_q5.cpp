@@ -9,6 +9,7 @@
 
 #include "base/float.h"
 #include "quant/blocks.h"
+#include "quant/pack.h"
 #include "quant/reference.h"
 
 namespace minke {
@@ -27,15 +28,6 @@ void unpack(const uint8_t qs[kHalf], const uint8_t qh[4], uint8_t codes[kSmallBl
   unpack(qs, codes);
   for (int e = 0; e < kSmallBlock; ++e)
     codes[e] = static_cast<uint8_t>(codes[e] | (qh[e / 8] >> e % 8 & 1) << 4);
-}
-
-void pack(const uint8_t codes[kSmallBlock], uint8_t qs[kHalf]) {
-  for (int l = 0; l < kHalf; ++l) qs[l] = static_cast<uint8_t>((codes[l] & 15) | codes[l + kHalf] << 4);
-}
-void pack(const uint8_t codes[kSmallBlock], uint8_t qs[kHalf], uint8_t qh[4]) {
-  pack(codes, qs);
-  std::memset(qh, 0, 4);
-  for (int e = 0; e < kSmallBlock; ++e) qh[e / 8] = static_cast<uint8_t>(qh[e / 8] | codes[e] >> 4 << e % 8);
 }
 
 float inverse(float d) { return d == 0 ? 0 : 1 / d; }
@@ -106,7 +98,7 @@ void quantize_q4_0(const float* values, std::byte* blocks, int64_t n) {
   each_block<BlockQ4_0, kSmallBlock>(values, blocks, n, [](const float* x, BlockQ4_0& block) {
     uint8_t q[kSmallBlock];
     block.d = f32_to_f16(make_centred(x, q, 8));
-    pack(q, block.qs);
+    pack_nibbles(q, block.qs);
   });
 }
 
@@ -116,7 +108,7 @@ void quantize_q4_1(const float* values, std::byte* blocks, int64_t n) {
     const auto [d, m] = make_above_min(x, q, 15);
     block.d = f32_to_f16(d);
     block.m = f32_to_f16(m);
-    pack(q, block.qs);
+    pack_nibbles(q, block.qs);
   });
 }
 
@@ -124,7 +116,8 @@ void quantize_q5_0(const float* values, std::byte* blocks, int64_t n) {
   each_block<BlockQ5_0, kSmallBlock>(values, blocks, n, [](const float* x, BlockQ5_0& block) {
     uint8_t q[kSmallBlock];
     block.d = f32_to_f16(make_centred(x, q, 16));
-    pack(q, block.qs, block.qh);
+    pack_nibbles(q, block.qs);
+    pack_fifth_bits(q, block.qh);
   });
 }
 
@@ -134,7 +127,8 @@ void quantize_q5_1(const float* values, std::byte* blocks, int64_t n) {
     const auto [d, m] = make_above_min(x, q, 31);
     block.d = f32_to_f16(d);
     block.m = f32_to_f16(m);
-    pack(q, block.qs, block.qh);
+    pack_nibbles(q, block.qs);
+    pack_fifth_bits(q, block.qh);
   });
 }
 
