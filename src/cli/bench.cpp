@@ -25,6 +25,7 @@ Json as_json(const Flags& flags, const Instance& instance, const std::vector<Mea
   json.set("model", flags.model.model);
   json.set("isa", name(instance.context().kernels.isa));
   json.set("threads", instance.context().pool.size());
+  json.set("kv", flags.model.kv);
   json.set("prompt", flags.measure.prompt);
   json.set("decode", flags.measure.decode);
   JsonArray list;
@@ -53,6 +54,7 @@ int run(const Flags& flags) {
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
   o.limits.rows = flags.ubatch;
+  o.limits.kv = flags.model.kv_format();
   for (const int depth : flags.measure.depths)
     o.limits.context = std::max(o.limits.context,
                                 depth + std::max(flags.measure.prompt, flags.measure.decode) + kPageTokens);
@@ -102,6 +104,7 @@ void add_bench(CLI::App& app, Action& action) {
       ->capture_default_str();
   command.add_option("--activations", flags->activations, "int8 or f32")
       ->check(CLI::IsMember({"int8", "f32"}));
+  flags->model.add_kv(command);
   flags->model.add_machine(command);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(

@@ -22,7 +22,7 @@ void EngineFlags::add(CLI::App& command) {
       ->capture_default_str();
   command.add_option("--activations", activations, "int8, or f32: slower, nearer to the reference")
       ->check(CLI::IsMember({"int8", "f32"}));
-  command.add_option("--kv", kv, "Cache format: bf16 or f32")->check(CLI::IsMember({"bf16", "f32"}));
+  model.add_kv(command);
   command
       .add_option("--draft", draft,
                   "Tokens tried ahead where the text repeats itself, the answer being the same; 0: none")
@@ -38,7 +38,7 @@ InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
   o.isa = flags.model.chosen_isa();
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
-  o.limits.kv = flags.kv == "f32" ? KvFormat::f32 : KvFormat::bf16;
+  o.limits.kv = flags.model.kv_format();
   if (flags.context > model.config.context)
     throw Error(fmt::format("{} tokens, but the model was made for {}", flags.context, model.config.context),
                 "--ctx");

@@ -17,6 +17,12 @@ void ModelFlags::add_model(CLI::App& command) {
       ->type_name("NAME");
 }
 
+void ModelFlags::add_kv(CLI::App& command) {
+  std::vector<std::string> names;
+  for (const KvFormat f : kKvFormats) names.emplace_back(name(f));
+  command.add_option("--kv", kv, "Cache format")->check(CLI::IsMember(names))->capture_default_str();
+}
+
 void ModelFlags::add_machine(CLI::App& command) {
   command
       .add_option(
@@ -41,6 +47,8 @@ Model ModelFlags::load() const {
   options.progress = [&](int64_t done, int64_t all) { bar.show(done, all); };
   return load_model(path(), options);
 }
+
+KvFormat ModelFlags::kv_format() const { return minke::kv_format(kv).value(); }
 
 std::optional<Isa> ModelFlags::chosen_isa() const {
   if (isa.empty()) return std::nullopt;

@@ -16,7 +16,7 @@ namespace {
 
 struct Flags {
   ModelFlags model;
-  std::string file, activations = "int8", kv = "bf16";
+  std::string file, activations = "int8";
   int window = 2048;
   int64_t most = 0;
   bool json = false;
@@ -32,7 +32,7 @@ int run(const Flags& flags) {
   o.isa = flags.model.chosen_isa();
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
-  o.limits.kv = flags.kv == "f32" ? KvFormat::f32 : KvFormat::bf16;
+  o.limits.kv = flags.model.kv_format();
   o.limits.context = flags.window + 1;
   o.limits.logit_rows = 64;
   require_memory(model, o);
@@ -72,7 +72,7 @@ void add_perplexity(CLI::App& app, Action& action) {
       ->check(CLI::NonNegativeNumber);
   command.add_option("--activations", flags->activations, "int8 or f32")
       ->check(CLI::IsMember({"int8", "f32"}));
-  command.add_option("--kv", flags->kv, "Cache format: bf16 or f32")->check(CLI::IsMember({"bf16", "f32"}));
+  flags->model.add_kv(command);
   flags->model.add_machine(command);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(

@@ -14,6 +14,7 @@
   void fill_gemv_##isa(Kernels&);      \
   void fill_vector_##isa(Kernels&);    \
   void fill_attention_##isa(Kernels&); \
+  void fill_kv_rows_##isa(Kernels&);   \
   void fill_probe_##isa(Kernels&);
 
 namespace minke {

@@ -8,9 +8,9 @@ KvRow lay_out(KvRow parts) {
     if (part->width == 0) continue;
     offset = (offset + 3) / 4 * 4;
     part->offset = offset;
-    offset += int64_t{part->width} * kv_bytes(part->format);
+    offset += part->bytes();
   }
-  parts.bytes = (offset + 63) / 64 * 64;
+  parts.bytes = (offset + 15) / 16 * 16;
   return parts;
 }
 

@@ -50,6 +50,9 @@ void attention_buffers(const Config& c, const Limits& l, State& s, const F& f) {
     f("q", s.q, rows * c.heads * c.head_dim);
     f("k", s.k, rows * c.kv_heads * c.head_dim);
     f("v", s.v, rows * c.kv_heads * c.head_dim);
+    const bool smooth = c.qkv_bias && kv_bytes(l.kv) == 1;
+    f("key_offset", s.key_offset, smooth ? c.kv_heads * c.head_dim : 0);
+    f("key_scale", s.key_scale, smooth ? c.kv_heads * c.head_dim : 0);
     f("attended", s.attended, rows * c.heads * c.head_dim);
     return;
   }
@@ -132,6 +135,7 @@ State make_state(const Config& config, const Limits& limits, KvPool& kv, ExpertS
   s.frequencies = rope_frequencies(config.rope);
   s.rope_magnitude = static_cast<float>(rope_magnitude(config.rope));
   s.runs.reserve(static_cast<size_t>(limits.rows));
+  if (s.key_offset) s.mean_turns = mean_turns(s.frequencies, s.rope_magnitude);
   s.limits = limits;
   s.kv = &kv;
   s.source = &source;
@@ -144,7 +148,7 @@ KvLayout kv_layout(const Config& c, KvFormat format) {
     row.latent = {format, c.mla->kv_lora + c.mla->rope, 0};
     if (c.indexer) row.index = {format, c.indexer->width, 0};
   } else {
-    row.key = row.value = {format, c.kv_heads * c.head_dim, 0};
+    row.key = row.value = {format, c.kv_heads * c.head_dim, 0, c.kv_heads};
   }
   return KvLayout(static_cast<size_t>(c.layers + c.mtp_layers), lay_out(row));
 }

@@ -10,6 +10,7 @@
 #include "ops/attention.h"
 #include "ops/context.h"
 #include "ops/experts.h"
+#include "ops/smooth_keys.h"
 #include "ops/workspace.h"
 
 namespace minke {
@@ -34,6 +35,8 @@ struct State {
   float* q = nullptr;                // [R][H][head_dim], MLA [R][H][nope + rope]
   float* k = nullptr;                // [R][kv_heads * head_dim]
   float* v = nullptr;                // [R][kv_heads * head_dim]
+  float* key_offset = nullptr;       // [kv_heads * head_dim], where biased keys are rounded to 8 bits
+  float* key_scale = nullptr;        // [kv_heads * head_dim]
   float* attended = nullptr;         // [R][H][v]
   float* q_latent = nullptr;         // [R][q_lora]
   float* kv_latent = nullptr;        // [R][kv_lora + rope]
@@ -62,6 +65,7 @@ struct State {
 
   std::vector<float> frequencies;  // rope's [rope / 2]
   float rope_magnitude = 1;
+  MeanTurns mean_turns;
   std::vector<Run> runs;
   Limits limits;
   KvPool* kv = nullptr;            // the caller's

@@ -34,8 +34,8 @@ void choose_positions(const Context& ctx, const Workspace& work, const KvPool& p
 
     std::byte* scratch = work.scratch_of(thread);
     auto* scores = reinterpret_cast<float*>(scratch + attend_scratch_bytes(b.width));
-    const KeyRows keys{pool.base(layer), run->kv->pages.data(), pool.row(layer).bytes,
-                       b.keys.offset,    b.keys.format,         b.width};
+    KeyRows keys = key_rows(pool, layer, b.keys, b.width);
+    keys.pages = run->kv->pages.data();
     std::fill_n(scores, visible, 0.0f);
     for (int h = 0; h < b.heads; h += kMaxQueries) {  // heads in ascending order, whatever their number
       ctx.kernels.index_scores(b.q + (row * b.heads + h) * b.width, b.w + row * b.heads + h,
