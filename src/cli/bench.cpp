@@ -54,7 +54,7 @@ int run(const Flags& flags) {
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
   o.limits.rows = flags.ubatch;
-  o.limits.kv = flags.model.kv_format();
+  o.limits.kv = flags.model.kv_formats();
   for (const int depth : flags.measure.depths)
     o.limits.context = std::max(o.limits.context,
                                 depth + std::max(flags.measure.prompt, flags.measure.decode) + kPageTokens);
@@ -112,6 +112,7 @@ void add_bench(CLI::App& app, Action& action) {
       "--json");
   command.callback([flags, &action] {
     flags->model.chosen_isa();
+    flags->model.kv_formats();
     action = [flags] { return run(*flags); };
   });
 }

@@ -38,7 +38,7 @@ InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
   o.isa = flags.model.chosen_isa();
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
-  o.limits.kv = flags.model.kv_format();
+  o.limits.kv = flags.model.kv_formats();
   if (flags.context > model.config.context)
     throw Error(fmt::format("{} tokens, but the model was made for {}", flags.context, model.config.context),
                 "--ctx");
@@ -49,6 +49,7 @@ InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
 
 void EngineFlags::check() const {
   model.chosen_isa();
+  model.kv_formats();
   minke::template_kwargs(*this);
 }
 

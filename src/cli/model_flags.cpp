@@ -18,9 +18,12 @@ void ModelFlags::add_model(CLI::App& command) {
 }
 
 void ModelFlags::add_kv(CLI::App& command) {
-  std::vector<std::string> names;
-  for (const KvFormat f : kKvFormats) names.emplace_back(name(f));
-  command.add_option("--kv", kv, "Cache format")->check(CLI::IsMember(names))->capture_default_str();
+  command
+      .add_option(
+          "--kv", kv,
+          "Cache format: f32, bf16, int8 or fp8; \"bf16,index=int8\" gives an indexer's keys their own")
+      ->type_name("FORMAT")
+      ->capture_default_str();
 }
 
 void ModelFlags::add_machine(CLI::App& command) {
@@ -48,7 +51,7 @@ Model ModelFlags::load() const {
   return load_model(path(), options);
 }
 
-KvFormat ModelFlags::kv_format() const { return minke::kv_format(kv).value(); }
+KvFormats ModelFlags::kv_formats() const { return minke::kv_formats(kv); }
 
 std::optional<Isa> ModelFlags::chosen_isa() const {
   if (isa.empty()) return std::nullopt;

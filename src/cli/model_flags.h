@@ -28,7 +28,7 @@ struct ModelFlags {
   LoadOptions load_options() const;
   Model load() const;                     // with a progress bar where it takes long
   std::optional<Isa> chosen_isa() const;  // throws Error naming the flag
-  KvFormat kv_format() const;
+  KvFormats kv_formats() const;           // throws Error naming the flag
 };
 
 }  // namespace minke

@@ -32,7 +32,7 @@ int run(const Flags& flags) {
   o.isa = flags.model.chosen_isa();
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
-  o.limits.kv = flags.model.kv_format();
+  o.limits.kv = flags.model.kv_formats();
   o.limits.context = flags.window + 1;
   o.limits.logit_rows = 64;
   require_memory(model, o);
@@ -80,6 +80,7 @@ void add_perplexity(CLI::App& app, Action& action) {
       "--activations f32");
   command.callback([flags, &action] {
     flags->model.chosen_isa();
+    flags->model.kv_formats();
     action = [flags] { return run(*flags); };
   });
 }

@@ -91,11 +91,6 @@ struct Kernels {
   // of 16; q [heads][keys.width], heads at most kMaxQueries.
   void (*index_scores)(const float* q, const float* w, int heads, const KeyRows& keys, int first, int last,
                        float* scores, std::byte* scratch);
-  // `width` numbers, finite, to a head of a cache row (kv_format.h), rounded to nearest even.
-  void (*store_kv)(KvFormat format, const float* x, int width, std::byte* head);
-  // The first `count` numbers of such a head.
-  void (*load_kv)(KvFormat format, const std::byte* head, int width, int count, float* x);
-
   // Probes: multiply-adds done in registers alone; bytes read from `streams` places of [data, data + bytes)
   // in turn, 64 at a time, `ahead` bytes prefetched (0: none).
   int64_t (*spin_int8)(int64_t rounds);
@@ -103,6 +98,10 @@ struct Kernels {
   int64_t (*read)(const std::byte* data, int64_t bytes, int streams, int64_t ahead);
 
   void (*to_bf16)(const float* x, int n, uint16_t* out);  // to nearest even; x finite
+  // `width` numbers, finite, to a head of a cache row (kv_format.h), rounded to nearest even.
+  void (*store_kv)(KvFormat format, const float* x, int width, std::byte* head);
+  // The first `count` numbers of such a head.
+  void (*load_kv)(KvFormat format, const std::byte* head, int width, int count, float* x);
 };
 
 // The table of an instruction set; it must be supported here.

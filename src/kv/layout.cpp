@@ -1,6 +1,25 @@
 #include "kv/layout.h"
 
+#include "base/error.h"
+
 namespace minke {
+
+KvFormats kv_formats(std::string_view text) {
+  const auto named = [&](std::string_view part) {
+    std::string all;
+    for (const KvFormat f : kKvFormats) all += (all.empty() ? "" : ", ") + std::string(name(f));
+    const auto format = kv_format(part);
+    if (!format) throw Error(fmt::format("unknown cache format '{}'", part), "--kv", "there are " + all);
+    return *format;
+  };
+  const size_t comma = text.find(',');
+  if (comma == text.npos) return named(text);
+  constexpr std::string_view kIndex = "index=";
+  const std::string_view rest = text.substr(comma + 1);
+  if (!rest.starts_with(kIndex))
+    throw Error(fmt::format("'{}' is no format of a part", rest), "--kv", "bf16,index=int8 would be one");
+  return {named(text.substr(0, comma)), named(rest.substr(kIndex.size()))};
+}
 
 KvRow lay_out(KvRow parts) {
   int64_t offset = 0;

@@ -3,11 +3,25 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "quant/kv_format.h"
 
 namespace minke {
+
+// Formats of a cache; index: of the indexer's keys.
+struct KvFormats {
+  KvFormat rows = KvFormat::bf16, index = KvFormat::bf16;
+
+  KvFormats() = default;
+  KvFormats(KvFormat all)
+      : rows(all), index(all) {}  // NOLINT(google-explicit-constructor): mostly they are one
+  KvFormats(KvFormat others, KvFormat of_index) : rows(others), index(of_index) {}
+};
+
+// "int8", or "bf16,index=int8". Throws Error.
+KvFormats kv_formats(std::string_view text);
 
 // Some heads of a row, one after the other. Width 0: the row has no such part.
 struct KvPart {

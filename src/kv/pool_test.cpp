@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
+
 namespace minke {
 namespace {
 
@@ -34,6 +36,16 @@ TEST(KvLayout, EveryHeadHasItsScales) {
   EXPECT_EQ(row.key.head_bytes(), 164);  // two scales
   EXPECT_EQ(row.value.offset, 3 * 164);
   EXPECT_EQ(row.bytes, 992);  // 984 rounded up
+}
+
+TEST(KvFormats, AreNamed) {
+  EXPECT_EQ(kv_formats("int8").rows, KvFormat::int8);
+  EXPECT_EQ(kv_formats("int8").index, KvFormat::int8);
+  EXPECT_EQ(kv_formats("bf16,index=fp8").rows, KvFormat::bf16);
+  EXPECT_EQ(kv_formats("bf16,index=fp8").index, KvFormat::fp8);
+  for (const char* wrong :
+       {"", "int4", "int8,", "int8,fp8", "int8,index=", "int8,index=q4", ",index=int8", "INT8"})
+    EXPECT_THROW(kv_formats(wrong), Error) << wrong;
 }
 
 TEST(KvPool, GivesOutAllPagesAndNoMore) {

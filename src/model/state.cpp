@@ -50,7 +50,7 @@ void attention_buffers(const Config& c, const Limits& l, State& s, const F& f) {
     f("q", s.q, rows * c.heads * c.head_dim);
     f("k", s.k, rows * c.kv_heads * c.head_dim);
     f("v", s.v, rows * c.kv_heads * c.head_dim);
-    const bool smooth = c.qkv_bias && kv_bytes(l.kv) == 1;
+    const bool smooth = c.qkv_bias && kv_bytes(l.kv.rows) == 1;
     f("key_offset", s.key_offset, smooth ? c.kv_heads * c.head_dim : 0);
     f("key_scale", s.key_scale, smooth ? c.kv_heads * c.head_dim : 0);
     f("attended", s.attended, rows * c.heads * c.head_dim);
@@ -142,13 +142,13 @@ State make_state(const Config& config, const Limits& limits, KvPool& kv, ExpertS
   return s;
 }
 
-KvLayout kv_layout(const Config& c, KvFormat format) {
+KvLayout kv_layout(const Config& c, const KvFormats& formats) {
   KvRow row;
   if (c.mla) {
-    row.latent = {format, c.mla->kv_lora + c.mla->rope, 0};
-    if (c.indexer) row.index = {format, c.indexer->width, 0};
+    row.latent = {formats.rows, c.mla->kv_lora + c.mla->rope, 0};
+    if (c.indexer) row.index = {formats.index, c.indexer->width, 0};
   } else {
-    row.key = row.value = {format, c.kv_heads * c.head_dim, 0, c.kv_heads};
+    row.key = row.value = {formats.rows, c.kv_heads * c.head_dim, 0, c.kv_heads};
   }
   return KvLayout(static_cast<size_t>(c.layers + c.mtp_layers), lay_out(row));
 }

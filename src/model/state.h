@@ -22,7 +22,7 @@ struct Limits {
   int context = 4096;  // tokens of all sequences together that the cache holds
   int logit_rows = 1;  // rows of one step that can come out as logits
   int threads = 1;
-  KvFormat kv = KvFormat::bf16;
+  KvFormats kv;
   bool wide =
       true;  // f32 operands are possible: activations are not rounded, or some matrix is of a float format
   bool inspect = false;  // the indexer scores every position and a tap sees the scores
@@ -82,6 +82,6 @@ int64_t state_bytes(const Config& config, const Limits& limits);
 State make_state(const Config& config, const Limits& limits, KvPool& kv, ExpertSource& source);
 
 // A cache row of each layer, MTP layers last.
-KvLayout kv_layout(const Config& config, KvFormat format);
+KvLayout kv_layout(const Config& config, const KvFormats& formats);
 
 }  // namespace minke
