@@ -203,7 +203,11 @@ class Planner {
     for (const TensorView& t : tensors_of(model_))
       others += t.name.starts_with("vision_model.") || t.name.starts_with("multi_modal_projector.");
     if (others > 0) plan_.notes.push_back(fmt::format("{} tensors for images are left out", others));
-    if (plan_.to == Container::gguf) say_of_folder(*model_.folder());
+    if (plan_.to == Container::gguf)
+      say_of_folder(*model_.folder());
+    else if (!model_.gguf()->find("tokenizer.ggml.model"))
+      plan_.notes.push_back(
+          "the file has no tokenizer, and so the new folder has none: it cannot run by itself");
   }
 
   void say_of_folder(const HfFolder& folder) {

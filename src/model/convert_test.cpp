@@ -224,6 +224,9 @@ TEST_F(Convert, OlderLayoutsBecomeFolders) {
   VerifyOptions options;
   options.threads = 2;
   expect_verified(load_model(back), golden_tensors("deepseek_v3"), options, "old");
+
+  const fs::path first = golden_as_gguf("deepseek_v32").write_split(folder_ / "split", 3);
+  expect_verified(load_model(convert(first, "parts")), golden_tensors("deepseek_v32"), options, "parts");
 }
 
 // What GGUF has no words for travels under keys of our own, and others' files are understood without them.
