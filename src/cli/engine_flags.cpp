@@ -28,6 +28,10 @@ void EngineFlags::add(CLI::App& command) {
                   "Tokens tried ahead where the text repeats itself, the answer being the same; 0: none")
       ->check(CLI::Range(0, 64))
       ->capture_default_str();
+  command.add_flag(
+      "--exact", exact,
+      "One form of attention throughout, so that an answer is the same whether its beginning was "
+      "generated, cached or handed in anew; DeepSeek models then read long prompts more slowly");
   command.add_option("--chat-template", chat_template, "A Jinja file instead of the model's own template");
   command.add_option("--template-kwargs", template_kwargs, "Variables for the template, a JSON object");
   model.add_machine(command);
@@ -44,6 +48,7 @@ InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
                 "--ctx");
   o.limits.context = flags.context > 0 ? flags.context : std::min(kDefaultContext, model.config.context);
   o.limits.rows = std::min(flags.ubatch, o.limits.context);
+  o.limits.decompress = !flags.exact;
   return EngineOptions{o, flags.draft}.for_instance();
 }
 

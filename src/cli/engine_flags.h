@@ -14,6 +14,7 @@ struct EngineFlags {
   int context = 0;  // 0: the default, or less where the model was made for less
   int ubatch = 512;
   int draft = 7;  // with the token they follow a register tile
+  bool exact = false;
   std::string activations = "int8", kv = "bf16";
   std::string chat_template;    // a file
   std::string template_kwargs;  // JSON

@@ -186,7 +186,8 @@ struct Engine::Impl {
       slices.push_back({&s.kv, static_cast<int>(tokens.size()), count + drafted, s.kv.length,
                         drafted > 0 ? Want::all_logits
                         : whole     ? Want::last_logits
-                                    : Want::nothing});
+                                    : Want::nothing,
+                        s.prompt_size()});
       tokens.insert(tokens.end(), s.tokens.begin() + s.kv.length, s.tokens.begin() + s.kv.length + count);
       tokens.insert(tokens.end(), s.draft.begin(), s.draft.end());
       in_step.push_back(&s);

@@ -20,7 +20,7 @@ std::vector<double> window_losses(Instance& instance, std::span<const Token> win
   std::vector<double> losses(static_cast<size_t>(n - 1));
   for (int at = 0; at < n; at += rows) {
     const int count = std::min(rows, n - at);
-    const SequenceSlice slice{&view, 0, count, at, Want::all_hidden};
+    const SequenceSlice slice{&view, 0, count, at, Want::all_hidden, n};
     instance.forward({window.subspan(static_cast<size_t>(at), static_cast<size_t>(count)), {&slice, 1}, {}});
     for (int first = 0; first < count; first += at_once) {
       const int some = std::min(at_once, count - first);

@@ -22,6 +22,9 @@ struct SequenceSlice {
   KvView* kv;
   int first, count, position;
   Want want = Want::nothing;
+  // Tokens [0, given) of the sequence were handed in, not generated; latent attention may take another form
+  // for them (ops/decompress.h).
+  int given = 0;
 };
 
 // A row whose input is handed in: for MTP the main model's final hidden state [dim] of the position.

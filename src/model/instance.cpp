@@ -22,6 +22,12 @@ Limits resolved_limits(const Model& model, const InstanceOptions& options) {
   Limits limits = options.limits;
   if (limits.threads <= 0) limits.threads = usable_cores();
   limits.wide = !options.round_activations || has_float_matrices(model);
+  if (model.config.mla) {  // as the activations are: to 8 bits, or not at all
+    const bool rounded =
+        options.round_activations && model.config.mla->kv_lora % info(Format::q8_0).block == 0;
+    limits.k_nope_format = rounded ? Format::q8_0 : Format::f32;
+    limits.wide = limits.wide || (limits.decompress && !rounded);
+  }
   return limits;
 }
 
@@ -38,7 +44,12 @@ Instance::Instance(const Model& model, InstanceOptions options)
       experts_(model.weights),
       kv_(kv_layout(model.config, options.limits.kv), pages_for(options.limits)),
       state_(make_state(model.config, resolved_limits(model, options), kv_,
-                        options.experts ? *options.experts : experts_)) {}
+                        options.experts ? *options.experts : experts_)) {
+  if (!state_.k_nope) return;
+  for (int layer = 0; layer < model.config.layers + model.config.mtp_layers; ++layer)
+    transpose_heads(context_, model.weights.layers[static_cast<size_t>(layer)].k_b, model.config.heads,
+                    k_nope_of(model.config, state_, layer));
+}
 
 void Instance::forward(const Batch& batch, Tap* tap) {
   minke::forward(context_, model_.config, model_.weights, state_, batch, tap);
