@@ -89,6 +89,7 @@ int run(int argc, char** argv) {
   add_perplexity(app, action);
   add_bench(app, action);
   add_verify(app, action);
+  add_convert(app, action);
   add_quantize(app, action);
   return parse_and_act(app, action, argc, argv);
 }
