@@ -31,22 +31,25 @@ struct Marker {
   std::string added;  // [text.size()] 1 for each byte an added token writes, else 0
 };
 
+// Whether the vocabulary has an added token with this text.
+using HasToken = std::function<bool(std::string_view text)>;
+
 struct AnswerFormat {
   CallSyntax calls = CallSyntax::none;
-  bool thinks = false;  // the template knows <think>: an answer may open its reasoning itself
-  std::function<bool(std::string_view text)> has_token;  // an added token with this text; null: none is
+  bool thinks = false;  // the model knows <think>: an answer may open its reasoning itself
+  HasToken has_token;   // null: it has none. Lives as long as the format is used
 
-  // By what the template says.
-  static AnswerFormat of(const ChatFormat& chat, std::function<bool(std::string_view text)> has_token);
+  // By what the template says. `model_name`: whatever the model is called, for there are Qwen2.5-Coders that
+  // nothing else tells from their siblings.
+  static AnswerFormat of(const ChatFormat& chat, HasToken has_token, const std::string& model_name = {});
 
-  // Texts of added tokens that the parser needs to see: those that are special tokens the engine must be told
-  // to write (Request::written).
+  // Texts of the added tokens that the parser needs to see. Where they are special tokens the engine writes
+  // them only if told to (Request::written).
   std::vector<std::string> markers() const;
   Marker marker(std::string_view text) const;
 };
 
-// The names of the functions in OpenAI's `tools`; none for null. Throws Error whose subject is the path of
-// the fault: "tools[1].function.name".
+// The names of the functions in OpenAI's `tools`; none for null. Throws Error as check_tools does.
 std::vector<std::string> tool_names(const Json& tools);
 
 }  // namespace minke
