@@ -21,7 +21,7 @@ int hex_value(char c) {
 }  // namespace
 
 bool JsonChecker::open(char c) {
-  if (depth_ == kMaxDepth) return false;
+  if (depth_ == max_depth_) return false;
   const uint64_t bit = uint64_t{1} << depth_++;
   objects_ = c == '{' ? objects_ | bit : objects_ & ~bit;
   state_ = c == '{' ? State::first_key : State::first_item;

@@ -14,7 +14,8 @@ class JsonChecker {
   static constexpr int kMaxDepth = 64;
 
   // `object_only`: the value must be an object.
-  explicit JsonChecker(bool object_only = false) : object_only_(object_only) {}
+  explicit JsonChecker(bool object_only = false, int max_depth = kMaxDepth)
+      : max_depth_(static_cast<uint8_t>(max_depth)), object_only_(object_only) {}
 
   // False where the byte cannot come next; the checker is then of no more use. White space may surround the
   // value.
@@ -70,6 +71,7 @@ class JsonChecker {
   uint8_t depth_ = 0;
   uint8_t seen_ = 0;     // characters of a literal, hex digits
   uint8_t literal_ = 0;  // which
+  uint8_t max_depth_;
   bool object_only_;
   bool is_key_ = false;  // the string is one
   bool negative_exponent_ = false;
