@@ -22,12 +22,13 @@ class JsonChecker {
   bool step(char c);
   // A whole value has come. A number may go on all the same.
   bool complete() const { return depth_ == 0 && (state_ == State::after || is_whole_number()); }
-  int depth() const { return depth_; }  // containers open
+  bool may_grow() const { return is_whole_number(); }
   // Inside a string, where any byte but a quote, a backslash and control characters may come.
   bool in_plain_string() const { return state_ == State::string; }
   bool in_string() const { return state_ >= State::string && state_ <= State::low_hex; }
   // The shortest text that makes the value complete.
   std::string completion() const;
+  int least() const;  // its bytes
 
  private:
   enum class State : uint8_t {
@@ -60,6 +61,7 @@ class JsonChecker {
   bool number(char c);
   bool string(char c);
   bool hex_digit(char c);
+  std::string inner_completion() const;
   bool is_whole_number() const {
     return state_ == State::zero || state_ == State::digits || state_ == State::fraction ||
            state_ == State::exponent_digits;

@@ -158,6 +158,7 @@ TEST(JsonChecker, CompletesWhatIsBegun) {
     const std::string whole = text.substr(0, n) + again.completion();
     RC_ASSERT(checks(whole));
     RC_ASSERT(again.complete() == again.completion().empty());
+    RC_ASSERT(again.least() == static_cast<int>(again.completion().size()));
   }));
   for (const char* begun :
        {"\"\\ud", "\"\\ud8", "\"\\uD8ab", "\"\\ud800\\", "\"\\ud800\\udd", "[{\"a", "-", "[1."}) {
