@@ -53,6 +53,8 @@ class CallGrammarBuilder {
     const Marker marker = format_.marker(part);
     a.text.text += marker.text;
     a.text.added += marker.added;
+    for (size_t i = 0; i < marker.added.size(); ++i)
+      a.cost.push_back(marker.added[i] != 0 && i > 0 && marker.added[i - 1] != 0 ? 0 : 1);
     const size_t begin = marker.added.find('\1'), end = marker.added.rfind('\1');
     if (begin != std::string::npos) grammar_.markers_.emplace_back(part.substr(begin, end + 1 - begin));
   }
@@ -209,13 +211,10 @@ class CallGrammarBuilder {
 
   // ---- what is computed from the rest
 
-  static void find_costs(Alternative& a) {
-    const size_t n = a.text.text.size();
-    a.cost.assign(n + 1, 0);
-    for (size_t i = n; i-- > 0;) {
-      const bool inside = a.text.added[i] != 0 && i > 0 && a.text.added[i - 1] != 0;
-      a.cost[i] = a.cost[i + 1] + (inside ? 0 : 1);
-    }
+  // From what each byte costs to what all from it on do.
+  static void sum_costs(Alternative& a) {
+    a.cost.push_back(0);
+    for (size_t i = a.cost.size() - 1; i-- > 0;) a.cost[i] += a.cost[i + 1];
   }
 
   void settle(Element& e) {
@@ -224,8 +223,8 @@ class CallGrammarBuilder {
     const auto same = [](const Alternative& a, const Alternative& b) { return a.text.text == b.text.text; };
     const auto repeated = std::ranges::unique(e.alternatives, same);
     e.alternatives.erase(repeated.begin(), repeated.end());
-    for (Alternative& a : e.alternatives) find_costs(a);
-    find_costs(e.until);
+    for (Alternative& a : e.alternatives) sum_costs(a);
+    sum_costs(e.until);
     const Marker& until = e.until.text;
     e.fallback.assign(until.text.size() + 1, 0);
     for (size_t i = 1, k = 0; i < until.text.size(); ++i) {

@@ -6,28 +6,19 @@
 #include "base/error.h"
 
 namespace minke {
-namespace {
-
-// A byte of a token makes what has to follow this much longer at most: a comma in an object, which then needs
-// a key and a value.
-constexpr int kMostGrowth = 5;
-
-}  // namespace
-
 // The tokens that may come, and how they were found.
 struct CallMask::Choice {
   std::vector<uint8_t>& allowed;
-  bool scarce;  // tokens
-  int left;     // behind the one that is chosen
+  int left;  // behind the one that is chosen
   bool any = false;
   int nearest = std::numeric_limits<int>::max();  // to the end, of all
-  std::vector<Token> nearest_tokens;
+  std::vector<Token> nearest_tokens = {};
 
   void add(Token token) {
     allowed[static_cast<size_t>(token)] = 1;
     any = true;
   }
-  // `least`: what the answer needs behind it.
+  // `least`: the tokens that the answer needs behind it.
   void consider(Token token, int least) {
     if (least <= left) return add(token);
     if (least > nearest) return;
@@ -60,8 +51,8 @@ bool CallMask::read(CallGrammar::State& state, Token token) const {
 
 void CallMask::choose(Choice& choice) const {
   using State = CallGrammar::State;
-  const auto least = [&](const State& state) { return choice.scarce ? grammar_->least(state) + 1 : 0; };
-  const auto take = [&](Token token, const State& state) { choice.consider(token, least(state)); };
+  const auto needed = [&](const State& state) { return grammar_->least(state) + 1; };  // the end token, too
+  const auto take = [&](Token token, const State& state) { choice.consider(token, needed(state)); };
   const auto step = [&](State& state, char c) { return grammar_->step(state, c, false); };
   if (grammar_->done(state_))
     for (const Token end : ends_)
@@ -75,9 +66,9 @@ void CallMask::choose(Choice& choice) const {
         plain == CallGrammar::Plain::in_json_string ? table_->json_string : table_->free_text;
     State after = state_;
     grammar_->step(after, 'x', false);  // as plain as any
-    const int needed = least(after);
+    const int all_need = needed(after);
     for (Token t = 0; t < table_->size; ++t)
-      if (part.plain[static_cast<size_t>(t)] != 0) choice.consider(t, needed);
+      if (part.plain[static_cast<size_t>(t)] != 0) choice.consider(t, all_need);
     part.others.walk(state_, step, take);
   }
   const auto read_added = [&](const std::vector<Token>& tokens) {
@@ -91,8 +82,7 @@ void CallMask::choose(Choice& choice) const {
 void CallMask::mask(std::span<float> logits, int left) {
   if (ended_) return;
   allowed_.assign(std::max(logits.size(), static_cast<size_t>(table_->size)), 0);
-  const int growth = kMostGrowth * std::max(table_->all.longest(), 1);
-  Choice choice{allowed_, grammar_->least(state_) + growth >= left - 2, left - 1};
+  Choice choice{allowed_, left - 1};
   choose(choice);
   if (!choice.any)
     for (const Token token : choice.nearest_tokens) choice.add(token);
