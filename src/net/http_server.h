@@ -25,9 +25,10 @@ struct HttpListen {
 struct HttpServerLimits {
   size_t header_bytes = 32 << 10;
   uint64_t body_bytes = 32 << 20;
-  int connections = 2048;         // more are told 503 and closed
-  int handlers = 4;               // threads that run handlers
-  size_t unsent_bytes = 8 << 20;  // a reply whose client reads this much slower is cut
+  uint64_t all_body_bytes = 1 << 30;  // of all requests that are being read or wait for their handler
+  int connections = 2048;             // more are told 503 and closed
+  int handlers = 4;                   // threads that run handlers
+  size_t unsent_bytes = 8 << 20;      // a reply whose client reads this much slower is cut
   std::chrono::milliseconds header_time{
       10'000};  // from the first byte (or from connecting) to the end of the headers
   std::chrono::milliseconds body_time{60'000};
