@@ -16,10 +16,10 @@
 namespace minke {
 
 struct HttpListen {
-  std::string host = "127.0.0.1";  // a name or an address; [::1] too
-  uint16_t port = 0;               // 0: any free one, see HttpServer::port
-  fs::path unix_socket;            // where set, instead of host and port; mode 0600
-  fs::path certificate, key;       // PEM; both: TLS
+  std::string host = "127.0.0.1";       // a name or an address; [::1] too
+  uint16_t port = 0;                    // 0: any free one, see HttpServer::port
+  fs::path unix_socket = {};            // where set, instead of host and port; mode 0600
+  fs::path certificate = {}, key = {};  // PEM; both: TLS
 };
 
 struct HttpServerLimits {
@@ -38,19 +38,20 @@ struct HttpServerLimits {
 };
 
 struct ServerRequest {
-  uint64_t number = 0;              // of this server, from 1
-  std::string method, path, query;  // path is percent-decoded, always begins with '/', has no "..", no NUL
-  HttpHeaders headers;
-  std::string body;
-  std::string peer;  // "127.0.0.1:51234", "unix"
+  uint64_t number = 0;  // of this server, from 1
+  std::string method = {}, path = {},
+              query = {};  // path is percent-decoded, always begins with '/', has no "..", no NUL
+  HttpHeaders headers = {};
+  std::string body = {};
+  std::string peer = {};  // "127.0.0.1:51234", "unix"
   bool tls = false;
   const std::string* header(std::string_view name) const { return find_header(headers, name); }
 };
 
 struct ServerResponse {
   int status = 200;
-  HttpHeaders headers;
-  std::string body;
+  HttpHeaders headers = {};
+  std::string body = {};
 };
 
 // One request's answer. Any thread may call; calls after the end, or after the client is gone, do nothing.
@@ -72,15 +73,15 @@ class ServerReply {
 };
 
 struct HttpServerOptions {
-  HttpListen listen;
-  HttpServerLimits limits;
+  HttpListen listen = {};
+  HttpServerLimits limits = {};
   // Asked when headers are in, before the body is read: a response refuses the request (and the body is not
   // read).
-  std::function<std::optional<ServerResponse>(const ServerRequest& head)> admit;
+  std::function<std::optional<ServerResponse>(const ServerRequest& head)> admit = {};
   // On a handler thread. May block for a while (tokenising); what it throws becomes a 500.
-  std::function<void(const ServerRequest&, std::shared_ptr<ServerReply>)> handle;
+  std::function<void(const ServerRequest&, std::shared_ptr<ServerReply>)> handle = {};
   // What a fault that the server finds itself (400, 408, 413, 431, 501, 503, 500) is answered with.
-  std::function<ServerResponse(int status, const std::string& what, const ServerRequest& head)> fault;
+  std::function<ServerResponse(int status, const std::string& what, const ServerRequest& head)> fault = {};
 };
 
 class HttpServer {
