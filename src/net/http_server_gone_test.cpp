@@ -26,26 +26,26 @@ void expect_gone_soon(const std::string& before, const std::function<void(HttpPr
   Computing computing;
   HttpServer server(serving(std::ref(computing)));
   HttpProbe probe(server.port());
-  std::thread sender([&] { probe.send(before); });  // it may be more than the server takes
+  probe.send_some(before);
   ASSERT_TRUE(computing.begun.wait());
   std::this_thread::sleep_for(50ms);
   const auto begin = Clock::now();
-  if (before.size() > 1 << 20) ::shutdown(probe.fd(), SHUT_RDWR);
-  sender.join();
   go(probe);
   ASSERT_TRUE(computing.gone.wait());
-  EXPECT_LT(computing.gone.at() - begin, 300ms);
+  EXPECT_LT(computing.gone.at() - begin, 200ms);
   EXPECT_TRUE(eventually([&] { return server.connections() == 0; }));
 }
 
 TEST(HttpServerGone, IsNoticedWhileAHandlerComputes) {
   const auto close = [](HttpProbe& probe) { probe.close(); };
-  expect_gone_soon(request_text("GET", "/"), close);
-  expect_gone_soon(request_text("GET", "/"), [](HttpProbe& probe) { probe.reset(); });
-  expect_gone_soon(request_text("GET", "/") + request_text("GET", "/next"), close);
+  const auto reset = [](HttpProbe& probe) { probe.reset(); };
+  const std::string text = request_text("GET", "/");
+  expect_gone_soon(text, close);
+  expect_gone_soon(text, reset);
+  expect_gone_soon(text + request_text("GET", "/next"), close);
   // More than is read ahead of the next request: nothing is read any more, and the end is behind it.
-  expect_gone_soon(request_text("GET", "/") + request_text("POST", "/", std::string(150'000, 'x')), close);
-  expect_gone_soon(request_text("GET", "/") + request_text("POST", "/", std::string(30 << 20, 'x')), close);
+  expect_gone_soon(text + request_text("POST", "/", std::string(150'000, 'x')), close);
+  expect_gone_soon(text + request_text("POST", "/", std::string(30 << 20, 'x')), reset);
 }
 
 TEST(HttpServerGone, IsNoticedInTheMiddleOfAStream) {
@@ -188,18 +188,15 @@ TEST(HttpServerGone, AWholeAnswerMayBeLongerThanWhatMayWait) {
   options.limits.unsent_bytes = 1000;
   options.limits.write_time = 300ms;
   HttpServer server(std::move(options));
-  HttpProbe slow(server.port());  // it reads 8 MiB every 200 ms: progress in every span
+  HttpProbe slow(server.port());  // it reads some 4 MiB every 100 ms: progress in every span
   slow.send(request_text("GET", "/"));
-  size_t read = 0;
-  std::vector<char> buffer(8 << 20);
-  while (read < 30u << 20) {
-    const ssize_t n = ::recv(slow.fd(), buffer.data(), buffer.size(), MSG_WAITALL);
-    if (n <= 0) break;
+  std::vector<char> buffer(4 << 20);
+  for (size_t read = 0; read < 30u << 20;) {
+    const ssize_t n = ::recv(slow.fd(), buffer.data(), buffer.size(), 0);
+    ASSERT_GT(n, 0) << "after " << read;
     read += static_cast<size_t>(n);
-    if (read < 24u << 20) std::this_thread::sleep_for(200ms);
-    if (read > 24u << 20) buffer.resize(1000);
+    if (n > 100'000) std::this_thread::sleep_for(100ms);
   }
-  EXPECT_GE(read, 30u << 20);
 
   HttpProbe stuck(server.port());  // it reads nothing
   stuck.send(request_text("GET", "/"));
