@@ -227,14 +227,23 @@ struct StreamServer::Impl {
       if (fd < 0 && (errno == ECONNABORTED || errno == EPROTO || errno == EINTR)) continue;
       if (fd < 0) return false;
       set_options(fd, address.ss_family);
-      Socket socket(asio::make_strand(io));
-      error_code ec;
-      socket.assign(asio::generic::stream_protocol(address.ss_family, 0), fd, ec);
-      if (ec) {
-        ::close(fd);
-        return false;
-      }
+      if (!hand_on(fd, address)) return false;
+    }
+    return true;
+  }
+
+  bool hand_on(int fd, const sockaddr_storage& address) {
+    Socket socket(asio::make_strand(io));
+    error_code ec;
+    socket.assign(asio::generic::stream_protocol(address.ss_family, 0), fd, ec);
+    if (ec) {
+      ::close(fd);
+      return false;
+    }
+    try {
       accepted(std::make_shared<AsioStream>(std::move(socket), tls ? &*tls : nullptr, name_of(address)));
+    } catch (const std::exception&) {  // no memory; the socket has closed itself
+      return false;
     }
     return true;
   }
