@@ -64,6 +64,22 @@ void KvPool::copy_page(int32_t from, int32_t to) {
   }
 }
 
+void KvPool::save_page(int32_t page, std::byte* to) const {
+  for (size_t l = 0; l < layout_.size(); ++l) {
+    const int64_t bytes = layout_[l].bytes * kPageTokens;
+    std::memcpy(to, bases_[l] + page * bytes, static_cast<size_t>(bytes));
+    to += bytes;
+  }
+}
+
+void KvPool::load_page(int32_t page, const std::byte* from) {
+  for (size_t l = 0; l < layout_.size(); ++l) {
+    const int64_t bytes = layout_[l].bytes * kPageTokens;
+    std::memcpy(bases_[l] + page * bytes, from, static_cast<size_t>(bytes));
+    from += bytes;
+  }
+}
+
 void KvPool::truncate(KvView& view, int tokens) {
   MINKE_CHECK(tokens >= 0 && tokens <= view.length, "{} of {} tokens", tokens, view.length);
   const size_t keep = static_cast<size_t>(pages_for(tokens));

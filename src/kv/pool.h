@@ -27,6 +27,10 @@ class KvPool {
   void release(int32_t page);
   int uses(int32_t page) const { return uses_[static_cast<size_t>(page)]; }
   void copy_page(int32_t from, int32_t to);  // all rows of all layers
+  // A page's rows, layer after layer, to and from page_bytes of memory.
+  int64_t bytes_of_page() const { return page_bytes(layout_); }
+  void save_page(int32_t page, std::byte* to) const;
+  void load_page(int32_t page, const std::byte* from);
 
   // Gives the view pages enough for `tokens` tokens; false, and nothing changed, where too few are free. New
   // pages are zeros.

@@ -12,6 +12,8 @@ struct PrefixTree::Node {
   Node* parent = nullptr;
   uint64_t used = 0;  // when it was last taken or kept
   std::vector<std::unique_ptr<Node>> children;
+  PageKey key;          // where there is a disk
+  bool stored = false;  // there, or on the way
 
   bool whole() const { return tokens.size() == kPageTokens; }
 };
@@ -47,8 +49,62 @@ bool count_unused(const Node& node, const KvPool& pool, int& count) {
 
 }  // namespace
 
-PrefixTree::PrefixTree(KvPool& pool) : pool_(pool), root_(std::make_unique<Node>()) {}
+PrefixTree::PrefixTree(KvPool& pool, DiskPages* disk, std::string identity)
+    : pool_(pool), disk_(disk), identity_(std::move(identity)) {}
 PrefixTree::~PrefixTree() = default;
+
+PrefixTree::Node& PrefixTree::root(const std::string& salt) {
+  std::unique_ptr<Node>& node = roots_[salt];
+  if (!node) {
+    node = std::make_unique<Node>();
+    node->key = first_key(identity_, salt);
+  }
+  return *node;
+}
+
+// A child that holds the page, which has one holder more from now on.
+PrefixTree::Node& PrefixTree::add(Node& parent, std::span<const int32_t> tokens, int32_t page) {
+  drop_parts(parent, tokens);
+  Node& node = *parent.children.emplace_back(std::make_unique<Node>());
+  node.tokens.assign(tokens.begin(), tokens.end());
+  node.page = page;
+  node.parent = &parent;
+  if (disk_ && node.whole()) node.key = next_key(parent.key, tokens);
+  pool_.share(page);
+  return node;
+}
+
+// The page behind the parent's, read into a free one; null where it is not there.
+PrefixTree::Node* PrefixTree::from_disk(Node& parent, std::span<const int32_t> tokens) {
+  const PageKey key = next_key(parent.key, tokens);
+  if (!disk_->has(key) || !make_room(1)) return nullptr;
+  std::vector<std::byte> rows(static_cast<size_t>(pool_.bytes_of_page()));
+  if (!disk_->read(key, tokens, rows.data())) return nullptr;
+  KvView one;
+  MINKE_CHECK(pool_.reserve(one, kPageTokens));
+  pool_.load_page(one.pages[0], rows.data());
+  Node& node = add(parent, tokens, one.pages[0]);
+  node.stored = true;
+  pool_.release(one.pages[0]);
+  return &node;
+}
+
+// False where the disk takes no more now.
+bool PrefixTree::store(Node& node) {
+  if (!node.stored && node.whole())
+    node.stored = disk_->write(node.key, node.tokens, [&](std::byte* to) { pool_.save_page(node.page, to); });
+  return node.stored || !node.whole();
+}
+
+void PrefixTree::spill() {
+  std::erase_if(roots_, [](const auto& r) { return r.second->children.empty(); });
+  if (!disk_) return;
+  bool more = true;
+  for (auto& [salt, root] : roots_)
+    visit(*root, [&](Node& node) {
+      if (more) more = store(node);
+    });
+}
 
 PrefixTree::Node* PrefixTree::find(Node& parent, std::span<const int32_t> page) const {
   for (const auto& child : parent.children)
@@ -62,12 +118,14 @@ PrefixTree::Node* PrefixTree::containing(Node& parent, std::span<const int32_t> 
   return nullptr;
 }
 
-KvView PrefixTree::take(std::span<const int32_t> tokens) {
+KvView PrefixTree::take(std::span<const int32_t> tokens, const std::string& salt) {
   KvView view;
-  Node* node = root_.get();
+  Node* node = &root(salt);
   ++clock_;
   while (tokens.size() >= kPageTokens) {
-    Node* const next = find(*node, tokens.first(kPageTokens));
+    const auto page = tokens.first(kPageTokens);
+    Node* next = find(*node, page);
+    if (!next && disk_) next = from_disk(*node, page);
     if (!next) break;
     next->used = clock_;
     pool_.share(next->page);
@@ -105,47 +163,40 @@ void PrefixTree::drop_parts(Node& parent, std::span<const int32_t> page) {
   });
 }
 
-// Nodes for all tokens, as far as they are not there; returns the last.
-PrefixTree::Node* PrefixTree::insert(std::span<const int32_t> tokens, const KvView& view) {
-  Node* node = root_.get();
+// Nodes for all tokens, as far as they are not there.
+void PrefixTree::insert(std::span<const int32_t> tokens, const KvView& view, const std::string& salt) {
+  Node* node = &root(salt);
   ++clock_;
   for (size_t i = 0; !tokens.empty(); ++i) {
     const auto page = tokens.first(std::min<size_t>(tokens.size(), kPageTokens));
     Node* next = page.size() < kPageTokens ? containing(*node, page) : find(*node, page);
-    if (!next) {
-      drop_parts(*node, page);
-      auto made = std::make_unique<Node>();
-      made->tokens.assign(page.begin(), page.end());
-      made->page = view.pages[i];
-      made->parent = node;
-      pool_.share(made->page);
-      next = node->children.emplace_back(std::move(made)).get();
-    }
+    if (!next) next = &add(*node, page, view.pages[i]);
     next->used = clock_;
     node = next;
     tokens = tokens.subspan(page.size());
   }
-  return node;
 }
 
-void PrefixTree::keep(std::span<const int32_t> tokens, const KvView& view) {
+void PrefixTree::keep(std::span<const int32_t> tokens, const KvView& view, const std::string& salt) {
   MINKE_CHECK(static_cast<int>(tokens.size()) == view.length);
-  insert(tokens.first(tokens.size() / kPageTokens * kPageTokens), view);
+  insert(tokens.first(tokens.size() / kPageTokens * kPageTokens), view, salt);
 }
 
-void PrefixTree::give(std::span<const int32_t> tokens, KvView view) {
+void PrefixTree::give(std::span<const int32_t> tokens, KvView view, const std::string& salt) {
   MINKE_CHECK(static_cast<int>(tokens.size()) == view.length);
-  insert(tokens, view);
+  insert(tokens, view, salt);
   pool_.truncate(view, 0);
 }
 
 bool PrefixTree::drop_oldest() {
   Node* oldest = nullptr;
-  visit(*root_, [&](Node& node) {
-    if (node.children.empty() && pool_.uses(node.page) == 1 && (!oldest || node.used < oldest->used))
-      oldest = &node;
-  });
+  for (auto& [salt, root] : roots_)
+    visit(*root, [&](Node& node) {
+      if (node.children.empty() && pool_.uses(node.page) == 1 && (!oldest || node.used < oldest->used))
+        oldest = &node;
+    });
   if (!oldest) return false;
+  if (disk_) store(*oldest);
   pool_.release(oldest->page);
   std::erase_if(oldest->parent->children, [&](const auto& child) { return child.get() == oldest; });
   return true;
@@ -159,13 +210,13 @@ bool PrefixTree::make_room(int pages) {
 
 int PrefixTree::pages() const {
   int count = 0;
-  visit(*root_, [&](const Node&) { ++count; });
+  for (const auto& [salt, root] : roots_) visit(*root, [&](const Node&) { ++count; });
   return count;
 }
 
 int PrefixTree::evictable() const {
   int count = 0;
-  count_unused(*root_, pool_, count);
+  for (const auto& [salt, root] : roots_) count_unused(*root, pool_, count);
   return count;
 }
 

@@ -1,7 +1,9 @@
 #include "kv/prefix.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <map>
 
 #include <gtest/gtest.h>
@@ -210,6 +212,93 @@ TEST_F(Tree, NeverGivesBackWhatIsInUse) {
   EXPECT_FALSE(tree.make_room(7));
   EXPECT_EQ(pool.free_pages(), 6);
   EXPECT_EQ(held.length, 128);
+}
+
+TEST_F(Tree, SaltsKeepSequencesApart) {
+  tree.give(tokens(1, 64), view(64), "a");
+  EXPECT_EQ(tree.take(tokens(1, 64)).length, 0);
+  EXPECT_EQ(tree.take(tokens(1, 64), "b").length, 0);
+  EXPECT_EQ(tree.take(tokens(1, 64), "a").length, 64);
+}
+
+class DiskTree : public testing::Test {
+ protected:
+  DiskTree() {
+    std::string name = (std::filesystem::temp_directory_path() / "minke_prefix_XXXXXX").string();
+    folder = mkdtemp(name.data());
+  }
+  ~DiskTree() override { std::filesystem::remove_all(folder); }
+
+  static std::vector<int32_t> tokens(int32_t from, size_t count) {
+    std::vector<int32_t> t(count);
+    for (size_t i = 0; i < count; ++i) t[i] = from + static_cast<int32_t>(i);
+    return t;
+  }
+
+  struct Cache {
+    explicit Cache(const std::filesystem::path& folder, int pages = 8)
+        : pool(two_layers(), pages),
+          disk({folder}, first_key("model"), pool.bytes_of_page()),
+          tree(pool, &disk, "model") {}
+    // A sequence whose rows all hold `fill`.
+    void compute(const std::vector<int32_t>& t, int fill) {
+      KvView view = tree.take(t);
+      ASSERT_TRUE(tree.make_room(static_cast<int>(t.size() / kPageTokens + 1)));
+      const int from = view.length;
+      ASSERT_TRUE(pool.reserve(view, static_cast<int>(t.size())));
+      for (int layer = 0; layer < 2; ++layer)
+        for (int i = from; i < static_cast<int>(t.size()); ++i)
+          std::memset(pool.row_at(layer, view, i), fill, 64);
+      view.length = static_cast<int>(t.size());
+      tree.give(t, std::move(view));
+      tree.spill();
+    }
+    bool holds(const KvView& view, int fill) const {
+      for (int layer = 0; layer < 2; ++layer)
+        for (int i = 0; i < view.length; ++i)
+          if (pool.row_at(layer, view, i)[63] != static_cast<std::byte>(fill)) return false;
+      return true;
+    }
+    KvPool pool;
+    DiskPages disk;
+    PrefixTree tree;
+  };
+
+  std::filesystem::path folder;
+};
+
+TEST_F(DiskTree, WholePagesComeBackAfterARestart) {
+  {
+    Cache(folder).compute(tokens(100, 200), 9);
+  }
+  Cache cache(folder);
+  const KvView view = cache.tree.take(tokens(100, 200));
+  EXPECT_EQ(view.length, 192);
+  EXPECT_TRUE(cache.holds(view, 9));
+  EXPECT_EQ(cache.disk.stats().read, 3);
+}
+
+TEST_F(DiskTree, WhatMadeRoomComesBackFromDisk) {
+  Cache cache(folder, 4);
+  cache.compute(tokens(100, 130), 1);
+  cache.compute(tokens(900, 130), 2);  // the first has to go
+  cache.disk.sync();
+  EXPECT_GE(cache.disk.stats().written, 2);
+  const KvView view = cache.tree.take(tokens(100, 130));
+  EXPECT_EQ(view.length, 128);
+  EXPECT_TRUE(cache.holds(view, 1));
+}
+
+TEST_F(DiskTree, DamagedPagesEndTheMatch) {
+  {
+    Cache(folder).compute(tokens(100, 200), 9);
+  }
+  const PageKey first = next_key(first_key("model"), tokens(100, kPageTokens));
+  const PageKey second = next_key(first, tokens(100 + kPageTokens, kPageTokens));
+  std::filesystem::resize_file(folder / hex(second).substr(0, 2) / (hex(second) + ".page"), 500);
+  Cache cache(folder);
+  EXPECT_EQ(cache.tree.take(tokens(100, 200)).length, 64);
+  EXPECT_EQ(cache.disk.stats().discarded, 1);
 }
 
 }  // namespace
