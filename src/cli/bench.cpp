@@ -7,6 +7,7 @@
 #include "cli/model_flags.h"
 #include "cli/progress.h"
 #include "engine/measure.h"
+#include "model/placement.h"
 #include "plan/memory.h"
 
 namespace minke {
@@ -28,6 +29,11 @@ Json as_json(const Flags& flags, const Instance& instance, const std::vector<Mea
   json.set("threads", instance.context().pool.size());
   json.set("prompt", flags.measure.prompt);
   json.set("decode", flags.measure.decode);
+  const Residence weights = residence_of(instance.model());
+  json.set("weights", JsonObject{{"bytes", weights.bytes},
+                                 {"huge_of_page_cache", weights.huge_file},
+                                 {"huge_copied", weights.huge_own},
+                                 {"locked", weights.locked}});
   JsonArray list;
   for (const Measured& m : results) {
     Json entry;
@@ -68,7 +74,8 @@ int run(const Flags& flags) {
     fmt::print("{}\n", to_string(as_json(flags, instance, results), 1));
     return kExitOk;
   }
-  fmt::print("{} threads, {}\n", instance.context().pool.size(), name(instance.context().kernels.isa));
+  fmt::print("{} threads, {}; weights {}\n", instance.context().pool.size(),
+             name(instance.context().kernels.isa), residence_text(model));
   fmt::print("{:>7}  {:>24}  {:>24}  {}\n", "depth", fmt::format("prefill {}", flags.measure.prompt),
              fmt::format("decode {}", flags.measure.decode), "limits here");
   for (const Measured& m : results) {

@@ -2,6 +2,7 @@
 // The pages of the cache.
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "base/memory.h"
@@ -18,6 +19,8 @@ class KvPool {
   const KvRow& row(int layer) const { return layout_[static_cast<size_t>(layer)]; }
   std::byte* base(int layer) const { return bases_[static_cast<size_t>(layer)]; }
   std::byte* row_at(int layer, const KvView& view, int token) const;
+
+  std::span<std::byte> storage() const { return {memory_.data(), static_cast<size_t>(memory_.size())}; }
 
   int pages() const { return pages_; }
   int free_pages() const { return static_cast<int>(free_.size()); }

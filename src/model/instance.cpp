@@ -16,6 +16,25 @@ bool has_float_matrices(const Model& model) {
   return found;
 }
 
+// Where weights were spread over NUMA nodes, threads stay on theirs.
+bool on_nodes(const Model& model, const InstanceOptions& options) {
+  return model.placement.machine &&
+         static_cast<int>(model.placement.node_of_thread.size()) >= resolved_limits(model, options).threads;
+}
+
+std::vector<std::vector<int>> processors_for(const Model& model, const InstanceOptions& options) {
+  std::vector<std::vector<int>> cpus;
+  if (!on_nodes(model, options)) return cpus;
+  for (const int node : model.placement.node_of_thread)
+    cpus.push_back(model.placement.machine->nodes()[static_cast<size_t>(node)].cpus);
+  return cpus;
+}
+
+const Replicas* replicas_for(const Model& model, const InstanceOptions& options) {
+  return on_nodes(model, options) && !model.placement.replicas.parts.empty() ? &model.placement.replicas
+                                                                             : nullptr;
+}
+
 }  // namespace
 
 Limits resolved_limits(const Model& model, const InstanceOptions& options) {
@@ -38,13 +57,15 @@ int pages_for(const Limits& limits) {
 
 Instance::Instance(const Model& model, InstanceOptions options)
     : model_(model),
-      pool_(resolved_limits(model, options).threads),
+      pool_(resolved_limits(model, options).threads, processors_for(model, options)),
       context_{pool_, kernels_for(options.isa.value_or(supported_isas().back())), Comm{},
-               options.round_activations},
+               options.round_activations, replicas_for(model, options)},
       experts_(model.weights),
       kv_(kv_layout(model.config, options.limits.kv), pages_for(options.limits)),
       state_(make_state(model.config, resolved_limits(model, options), kv_,
                         options.experts ? *options.experts : experts_)) {
+  // The cache has not been touched yet; the scratch of each thread is touched by that thread first.
+  if (model.placement.machine) model.placement.machine->spread(kv_.storage());
   if (!state_.k_nope) return;
   for (int layer = 0; layer < model.config.layers + model.config.mtp_layers; ++layer)
     transpose_heads(context_, model.weights.layers[static_cast<size_t>(layer)].k_b, model.config.heads,

@@ -43,6 +43,22 @@ TEST(MemoryPlan, CountsTheFilesAndWhatIsMade) {
   }
 }
 
+TEST(MemoryPlan, CountsCopiesInPlaceOfFilesAndWhatIsLocked) {
+  Model model = load_model(golden_folder("llama"));
+  const Limits limits = resolved_limits(model, {});
+  const MemoryPlan mapped = plan_memory(model, limits);
+  EXPECT_EQ(mapped.copied, 0);
+  model.placement.copied = 2 * mapped.weights;
+  model.placement.replaced = mapped.weights;
+  const MemoryPlan copied = plan_memory(model, limits);
+  EXPECT_EQ(copied.weights, 0);
+  EXPECT_EQ(copied.total(), mapped.total() + mapped.weights);
+  model.placement.copied = machine_memory();
+  expect_says(error_of([&] { require_memory(model, {}); }), "are needed");
+  model.placement = {};
+  require_memory(model, {});
+}
+
 TEST(MemoryPlan, SaysWhichContextWouldFit) {
   const Model model = load_model(golden_folder("llama"));
   InstanceOptions o;
