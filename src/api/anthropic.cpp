@@ -38,15 +38,18 @@ constexpr Field kFields[] = {
     {"mcp_servers", kRefused, "[]", "a server calls no tools"},
     {"container", kRefused},
 };
-constexpr Field kCountFields[] = {
-    {"model"},         {"messages"},
-    {"system"},        {"tools"},
-    {"tool_choice"},   {"thinking"},
-    {"output_config"}, {"cache_control", kHarmless},
-    {"betas", kHarmless}, {"context_management", kHarmless},
-    {"mcp_servers", kRefused, "[]"}};
-constexpr Field kThinking[] = {
-    {"type"}, {"budget_tokens", kHarmless, {}, "a hint"}, {"display", kHarmless}};
+constexpr Field kCountFields[] = {{"model"},
+                                  {"messages"},
+                                  {"system"},
+                                  {"tools"},
+                                  {"tool_choice"},
+                                  {"thinking"},
+                                  {"output_config"},
+                                  {"cache_control", kHarmless},
+                                  {"betas", kHarmless},
+                                  {"context_management", kHarmless},
+                                  {"mcp_servers", kRefused, "[]"}};
+constexpr Field kThinking[] = {{"type"}, {"budget_tokens", kHarmless, {}, "a hint"}, {"display", kHarmless}};
 constexpr Field kOutput[] = {{"effort", kHarmless, {}, "a hint"},
                              {"format", kRefused, {}, "constraints on the answer cannot be enforced"}};
 constexpr Field kChoice[] = {{"type"}, {"name"}, {"disable_parallel_tool_use"}};
@@ -92,7 +95,10 @@ class MessageWriter final : public AnswerWriter {
         for (const AnswerEvent& p : event.parts) out += part(p);
         return out;
       }
-      case CompletionEvent::Kind::end: reason_ = event.reason; stop_ = event.stop; return close();
+      case CompletionEvent::Kind::end:
+        reason_ = event.reason;
+        stop_ = event.stop;
+        return close();
       case CompletionEvent::Kind::done: usage_ = event.usage; return done();
       case CompletionEvent::Kind::failed: {
         const Json json = anthropic_fault(event.fault, {});
@@ -156,10 +162,10 @@ class MessageWriter final : public AnswerWriter {
         return out + delta("text_delta", "text", p.text);
       case AnswerEvent::Kind::call:
         arguments_.clear();
-        return open("tool_use", JsonObject{{"type", "tool_use"},
-                                           {"id", new_id("toolu_")},
-                                           {"name", p.text},
-                                           {"input", JsonObject{}}});
+        return open(
+            "tool_use",
+            JsonObject{
+                {"type", "tool_use"}, {"id", new_id("toolu_")}, {"name", p.text}, {"input", JsonObject{}}});
       case AnswerEvent::Kind::arguments:
         arguments_ += p.text;
         return delta("input_json_delta", "partial_json", p.text);
@@ -195,9 +201,10 @@ class MessageWriter final : public AnswerWriter {
   std::string done() {
     for (auto it = broken_.rbegin(); it != broken_.rend(); ++it)
       blocks_.erase(blocks_.begin() + static_cast<int64_t>(*it));
-    const Json ending = JsonObject{{"stop_reason", stop_reason()},
-                                   {"stop_sequence", stop_.empty() ? Json() : Json(stop_)}};
-    return typed("message_delta", {{"delta", ending}, {"usage", usage_json(usage_)}}) + typed("message_stop", {});
+    const Json ending =
+        JsonObject{{"stop_reason", stop_reason()}, {"stop_sequence", stop_.empty() ? Json() : Json(stop_)}};
+    return typed("message_delta", {{"delta", ending}, {"usage", usage_json(usage_)}}) +
+           typed("message_stop", {});
   }
 
   const std::string id_ = new_id("msg_"), model_;
@@ -259,7 +266,8 @@ Exchange read_messages(const Json& body, const ModelCard& card) {
   fields.require("max_tokens");
   request.max_tokens = static_cast<int>(*fields.integer("max_tokens", 1, INT32_MAX));
   read_conversation(fields, request);
-  if (const auto t = fields.number("temperature", 0, 1)) request.sampling.temperature = static_cast<float>(*t);
+  if (const auto t = fields.number("temperature", 0, 1))
+    request.sampling.temperature = static_cast<float>(*t);
   if (const auto p = fields.number("top_p", 0, 1)) request.sampling.top_p = static_cast<float>(*p);
   if (const auto k = fields.integer("top_k", 0, INT32_MAX)) request.sampling.top_k = static_cast<int>(*k);
   request.stop = read_stop(fields, "stop_sequences");
@@ -277,10 +285,9 @@ CompletionRequest read_count(const Json& body, std::string& model) {
 }
 
 Json anthropic_fault(const Fault& fault, const std::string& request_id) {
-  return JsonObject{
-      {"type", "error"},
-      {"error", JsonObject{{"type", type_of(fault.kind)}, {"message", fault.message}}},
-      {"request_id", request_id.empty() ? Json() : Json(request_id)}};
+  return JsonObject{{"type", "error"},
+                    {"error", JsonObject{{"type", type_of(fault.kind)}, {"message", fault.message}}},
+                    {"request_id", request_id.empty() ? Json() : Json(request_id)}};
 }
 
 }  // namespace minke

@@ -66,7 +66,8 @@ class Translator {
   void append_to(JsonArray& messages) {
     for (Json& result : results_) messages.push_back(std::move(result));
     if (role_ != "assistant") {
-      if (results_.empty() || !text_.empty()) messages.push_back(JsonObject{{"role", role_}, {"content", text_}});
+      if (results_.empty() || !text_.empty())
+        messages.push_back(JsonObject{{"role", role_}, {"content", text_}});
       return;
     }
     Json message = JsonObject{{"role", role_}, {"content", text_}};
@@ -103,11 +104,11 @@ class Translator {
       const Json* content = fields.find("content");
       std::string text = content ? text_of(*content, fields.path("content")) : std::string();
       if (fields.flag("is_error").value_or(false) && !text.starts_with("Error")) text = "Error: " + text;
-      results_.push_back(
-          JsonObject{{"role", "tool"}, {"tool_call_id", fields.require_text("tool_use_id")}, {"content", text}});
+      results_.push_back(JsonObject{
+          {"role", "tool"}, {"tool_call_id", fields.require_text("tool_use_id")}, {"content", text}});
     } else {
-      throw Error(fmt::format("a block of type '{}' in a message of {}", type.substr(0, 100), role_), path + ".type",
-                  "text, thinking, tool_use and tool_result can be given to this model");
+      throw Error(fmt::format("a block of type '{}' in a message of {}", type.substr(0, 100), role_),
+                  path + ".type", "text, thinking, tool_use and tool_result can be given to this model");
     }
   }
 

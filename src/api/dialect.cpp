@@ -13,7 +13,8 @@ std::string sse(std::string_view event, std::string_view data) {
 }
 
 std::string new_id(std::string_view prefix) {
-  static constexpr std::string_view kLetters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  static constexpr std::string_view kLetters =
+      "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
   thread_local std::random_device device;
   std::string id(prefix);
   for (int i = 0; i < 24; ++i) id += kLetters[device() % kLetters.size()];

@@ -8,9 +8,9 @@ struct Row {
   int status;
 };
 constexpr Row kRows[] = {
-    {Fault::Kind::invalid, 400},   {Fault::Kind::authentication, 401}, {Fault::Kind::permission, 403},
-    {Fault::Kind::not_found, 404}, {Fault::Kind::method, 405},         {Fault::Kind::too_large, 413},
-    {Fault::Kind::busy, 429},      {Fault::Kind::internal, 500},       {Fault::Kind::unsupported, 501},
+    {Fault::Kind::invalid, 400},     {Fault::Kind::authentication, 401}, {Fault::Kind::permission, 403},
+    {Fault::Kind::not_found, 404},   {Fault::Kind::method, 405},         {Fault::Kind::too_large, 413},
+    {Fault::Kind::busy, 429},        {Fault::Kind::internal, 500},       {Fault::Kind::unsupported, 501},
     {Fault::Kind::unavailable, 503},
 };
 

@@ -18,7 +18,8 @@ void wrong_field_type(const std::string& path, std::string_view expected, const 
 }
 
 void check_fields(const Json& object, std::span<const Field> table, std::string_view path) {
-  if (!object.is_object()) wrong_field_type(path.empty() ? "request" : std::string(path), "an object", object);
+  if (!object.is_object())
+    wrong_field_type(path.empty() ? "request" : std::string(path), "an object", object);
   for (const auto& [name, value] : object.as_object()) {
     if (value.is_null()) continue;
     const auto row = std::ranges::find_if(table, [&](const Field& f) { return f.name == name; });

@@ -68,7 +68,8 @@ struct LocalCompleter::Impl {
       throw Error("this model's chat template knows no tools", "tools");
     if (request.tool_choice.kind == ToolChoice::Kind::required ||
         request.tool_choice.kind == ToolChoice::Kind::named)
-      throw Error("a call cannot be enforced", "tool_choice", "'auto' leaves it to the model, 'none' forbids it");
+      throw Error("a call cannot be enforced", "tool_choice",
+                  "'auto' leaves it to the model, 'none' forbids it");
     ChatRenderOptions render;
     render.now = today();
     const Pieces pieces = chat.render(prompt, render);
@@ -136,11 +137,11 @@ struct LocalCompleter::Impl {
     auto running = std::make_shared<Running>(engine, tokenizer, request, std::move(on_event));
     {
       const std::lock_guard lock(mutex);
-      all[id] = running;
+      under_way[id] = running;
     }
     running->when_over = [this, id] {
       const std::lock_guard lock(mutex);
-      all.erase(id);
+      under_way.erase(id);
     };
     try {
       for (int choice = 0; choice < request.choices(); ++choice) {
@@ -152,7 +153,7 @@ struct LocalCompleter::Impl {
     } catch (const Error&) {
       running->give_up();
       const std::lock_guard lock(mutex);
-      all.erase(id);
+      under_way.erase(id);
       throw;
     }
     return id;
@@ -169,7 +170,7 @@ struct LocalCompleter::Impl {
   LocalCompleterOptions options;
   std::mutex mutex;
   std::mt19937_64 seeds{std::random_device{}()};
-  std::map<uint64_t, std::shared_ptr<Running>> all;
+  std::map<uint64_t, std::shared_ptr<Running>> under_way;
   uint64_t last_id = 0;
 };
 
@@ -189,8 +190,8 @@ void LocalCompleter::cancel(uint64_t id) {
   std::shared_ptr<Running> running;
   {
     const std::lock_guard lock(impl_->mutex);
-    const auto it = impl_->all.find(id);
-    if (it != impl_->all.end()) running = it->second;
+    const auto it = impl_->under_way.find(id);
+    if (it != impl_->under_way.end()) running = it->second;
   }
   if (running) running->cancel();
 }

@@ -63,8 +63,7 @@ std::vector<std::string> read_stop(const FieldReader& fields, std::string_view n
   if (stop->as_array().size() > kMostStops)
     throw Error(fmt::format("{} stop strings, and at most {} are taken", stop->as_array().size(), kMostStops),
                 fields.path(name));
-  for (const Json& entry : stop->as_array())
-    add(entry, fmt::format("{}[{}]", fields.path(name), all.size()));
+  for (const Json& entry : stop->as_array()) add(entry, fmt::format("{}[{}]", fields.path(name), all.size()));
   return all;
 }
 
@@ -81,13 +80,15 @@ void read_sampling(const FieldReader& fields, CompletionRequest& request) {
   s.repetition_penalty = number("repetition_penalty", 0.01, 100);
   s.presence_penalty = number("presence_penalty", -100, 100);
   s.frequency_penalty = number("frequency_penalty", -100, 100);
-  if (const auto k = fields.integer("top_k", -1, INT32_MAX)) s.top_k = static_cast<int>(std::max<int64_t>(*k, 0));
+  if (const auto k = fields.integer("top_k", -1, INT32_MAX))
+    s.top_k = static_cast<int>(std::max<int64_t>(*k, 0));
   if (const auto seed = fields.integer("seed", INT64_MIN, INT64_MAX)) s.seed = static_cast<uint64_t>(*seed);
   s.logit_bias = read_biases(fields);
   if (const auto n = fields.integer("n", 1, kMostChoices)) request.n = static_cast<int>(*n);
   request.stop = read_stop(fields, "stop");
   if (const JsonArray* ids = fields.array("stop_token_ids")) {
-    if (ids->size() > kMostStops) throw Error(fmt::format("more than {} tokens", kMostStops), "stop_token_ids");
+    if (ids->size() > kMostStops)
+      throw Error(fmt::format("more than {} tokens", kMostStops), "stop_token_ids");
     for (const Json& id : *ids) {
       if (!id.is_int() || id.as_int() < 0 || id.as_int() > INT32_MAX)
         throw Error("holds what is not the id of a token", "stop_token_ids");

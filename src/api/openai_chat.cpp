@@ -80,9 +80,8 @@ constexpr Field kFields[] = {
     {"cache_salt", kRefused, {}, "caches cannot be kept apart"},
 };
 
-constexpr Field kStreamOptions[] = {{"include_usage"},
-                                    {"include_obfuscation", kHarmless},
-                                    {"continuous_usage_stats", kRefused, "false"}};
+constexpr Field kStreamOptions[] = {
+    {"include_usage"}, {"include_obfuscation", kHarmless}, {"continuous_usage_stats", kRefused, "false"}};
 
 double finite(float logprob) { return std::max(logprob, -9999.0f); }
 

@@ -91,7 +91,10 @@ class TextWriter final : public AnswerWriter {
     std::vector<std::string> echoes;  // of each choice
   };
   TextWriter(std::string model, Form form)
-      : model_(std::move(model)), form_(std::move(form)), choices_(form_.echoes.size()), offsets_(choices_.size()) {}
+      : model_(std::move(model)),
+        form_(std::move(form)),
+        choices_(form_.echoes.size()),
+        offsets_(choices_.size()) {}
 
   std::string begin() override {
     std::string out;
@@ -156,7 +159,8 @@ class TextWriter final : public AnswerWriter {
       text += p.text;
     }
     choice.logprobs.insert(choice.logprobs.end(), event.logprobs.begin(), event.logprobs.end());
-    return chunk(event.choice, text, {}, form_.logprobs ? logprobs_json(event.logprobs, offsets_[at]) : Json());
+    return chunk(event.choice, text, {},
+                 form_.logprobs ? logprobs_json(event.logprobs, offsets_[at]) : Json());
   }
 
   std::string done() const {
@@ -222,7 +226,8 @@ Exchange read_text(const Json& body, const ModelCard& card) {
   request.prompts = read_prompts(fields.require("prompt"));
   read_sampling(fields, request);
   if (request.choices() > kMostChoices)
-    throw Error(fmt::format("{} choices in all, and at most {} are given", request.choices(), kMostChoices), "n");
+    throw Error(fmt::format("{} choices in all, and at most {} are given", request.choices(), kMostChoices),
+                "n");
   request.max_tokens = static_cast<int>(fields.integer("max_tokens", 1, INT32_MAX).value_or(kDefaultTokens));
   if (const auto suffix = fields.text("suffix"); suffix && !suffix->empty())
     for (PlainPrompt& prompt : request.prompts) {
@@ -231,7 +236,8 @@ Exchange read_text(const Json& body, const ModelCard& card) {
     }
   const bool echo = fields.flag("echo").value_or(false);
   if (const auto logprobs = fields.integer("logprobs", 0, kMostLogprobs)) {
-    if (echo) throw Error("log-probabilities of the prompt are not supported", "echo", "without logprobs it is");
+    if (echo)
+      throw Error("log-probabilities of the prompt are not supported", "echo", "without logprobs it is");
     form.logprobs = true;
     request.sampling.logprobs = static_cast<int>(*logprobs);
   }

@@ -14,8 +14,8 @@ Running::Running(Engine& engine, const Tokenizer& tokenizer, const CompletionReq
       on_event_(std::move(on_event)) {}
 
 // The engine's callbacks wait for the mutex, so that they find the choice with its id.
-void Running::add(int choice, const AnswerFormat& format, AnswerOptions answer, bool plain, bool first_of_prompt,
-                  Request request) {
+void Running::add(int choice, const AnswerFormat& format, AnswerOptions answer, bool plain,
+                  bool first_of_prompt, Request request) {
   const auto at = static_cast<size_t>(choice);
   request.output = [self = shared_from_this(), at](const Output& output) { self->on_output(at, output); };
   request.finish = [self = shared_from_this(), at](const Finish& finish) { self->on_finish(at, finish); };

@@ -26,10 +26,10 @@ class Running : public std::enable_shared_from_this<Running> {
  private:
   struct Choice {
     AnswerParser parser;
-    bool plain;            // a text without a chat format: it is all content
-    bool first_of_prompt;  // its prompt counts in the usage
-    uint64_t id = 0;       // the engine's
-    bool complete = false;  // a first call is there, and no more are wanted
+    bool plain;                           // a text without a chat format: it is all content
+    bool first_of_prompt;                 // its prompt counts in the usage
+    uint64_t id = 0;                      // the engine's
+    bool complete = false;                // a first call is there, and no more are wanted
     std::vector<TokenLogprob> logprobs;   // not handed on yet
     std::optional<TokenLogprob> unclear;  // of a token without text, which may be an end token
     bool ended = false;

@@ -90,6 +90,7 @@ int run(int argc, char** argv) {
   add_bench(app, action);
   add_verify(app, action);
   add_quantize(app, action);
+  add_serve(app, action);
   return parse_and_act(app, action, argc, argv);
 }
 

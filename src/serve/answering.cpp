@@ -48,7 +48,8 @@ class Answering {
   void on_event(const CompletionEvent& event) {
     open();
     measure(event);
-    const bool last = event.kind == CompletionEvent::Kind::done || event.kind == CompletionEvent::Kind::failed;
+    const bool last =
+        event.kind == CompletionEvent::Kind::done || event.kind == CompletionEvent::Kind::failed;
     if (last) {
       place_.reset();
       count(event);
@@ -59,7 +60,8 @@ class Answering {
       if (event.kind == CompletionEvent::Kind::done && done_) done_(*writer_);
     } catch (const std::exception& e) {  // of storing above all: the client is told
       failed_ = true;
-      text = writer_->event({.kind = CompletionEvent::Kind::failed, .fault = {Fault::Kind::internal, e.what()}});
+      text =
+          writer_->event({.kind = CompletionEvent::Kind::failed, .fault = {Fault::Kind::internal, e.what()}});
     }
     if (stream_)
       visit_->write(text);
@@ -101,8 +103,9 @@ class Answering {
     visit_->state().metrics.ended(ended);
     visit_->note(event.kind == CompletionEvent::Kind::failed
                      ? "error: " + event.fault.message
-                     : fmt::format("{} prompt={} cached={} output={}", ended.reason, ended.usage.prompt_tokens,
-                                   ended.usage.cached_tokens, ended.usage.output_tokens));
+                     : fmt::format("{} prompt={} cached={} output={}", ended.reason,
+                                   ended.usage.prompt_tokens, ended.usage.cached_tokens,
+                                   ended.usage.output_tokens));
   }
 
   const std::shared_ptr<Visit> visit_;
@@ -139,11 +142,10 @@ void answer(const std::shared_ptr<Visit>& visit, Exchange exchange,
   const auto completer = completer_for(*visit);
   if (!completer || !model_fits(*visit, *completer, exchange.model)) return;
   if (const auto fault = visit->state().take_place(visit->key())) return visit->send(*fault);
-  auto answering =
-      std::make_shared<Answering>(visit, std::make_unique<Place>(visit->state(), visit->key()),
-                                  std::move(exchange.writer), exchange.stream, std::move(done));
-  const uint64_t id = completer->submit(exchange.request,
-                                        [answering](const CompletionEvent& event) { answering->on_event(event); });
+  auto answering = std::make_shared<Answering>(visit, std::make_unique<Place>(visit->state(), visit->key()),
+                                               std::move(exchange.writer), exchange.stream, std::move(done));
+  const uint64_t id = completer->submit(
+      exchange.request, [answering](const CompletionEvent& event) { answering->on_event(event); });
   answering->open();
   visit->reply().on_gone([completer, id] { completer->cancel(id); });
 }

@@ -34,14 +34,14 @@ void no_embeddings(const std::shared_ptr<Visit>& visit, const PathValues&) {
 }  // namespace
 
 void add_completion_routes(Router& router) {
-  router.add({"POST", "/v1/chat/completions", "Answer a conversation, as OpenAI's chat completions", chat_fields(),
-              false, answers(read_chat)});
+  router.add({"POST", "/v1/chat/completions", "Answer a conversation, as OpenAI's chat completions",
+              chat_fields(), false, answers(read_chat)});
   router.add({"POST", "/v1/completions", "Continue a text, as OpenAI's completions", text_fields(), false,
               answers(read_text)});
-  router.add({"POST", "/v1/messages", "Answer a conversation, as Anthropic's messages", messages_fields(), false,
-              answers(read_messages)});
-  router.add({"POST", "/v1/messages/count_tokens", "Count the tokens of a conversation", count_fields(), false,
-              count_tokens});
+  router.add({"POST", "/v1/messages", "Answer a conversation, as Anthropic's messages", messages_fields(),
+              false, answers(read_messages)});
+  router.add({"POST", "/v1/messages/count_tokens", "Count the tokens of a conversation", count_fields(),
+              false, count_tokens});
   router.add({"POST", "/v1/embeddings", "Not there yet: always status 501", {}, false, no_embeddings});
 }
 

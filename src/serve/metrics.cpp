@@ -7,9 +7,10 @@
 namespace minke {
 namespace {
 
-constexpr double kSeconds[] = {0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1,  0.25, 0.5, 0.75, 1,   2.5,
-                               5,     7.5,   10,   20,    40,   80,    160,  320,  640, 1280, 2560};
-constexpr double kBetween[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1, 2.5, 5, 10};
+constexpr double kSeconds[] = {0.001, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1,   2.5,
+                               5,     7.5,   10,   20,    40,   80,    160, 320,  640, 1280, 2560};
+constexpr double kBetween[] = {0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2,
+                               0.3,   0.4,  0.5,   0.75, 1,     2.5, 5,    10};
 constexpr double kTokens[] = {1,   2,    5,    10,   20,    50,    100,   200,
                               500, 1000, 2000, 5000, 10000, 20000, 50000, 100000};
 
@@ -50,7 +51,11 @@ void Histogram::print(std::string& out, std::string_view name, std::string_view 
 }
 
 Metrics::Metrics()
-    : first_token_(kSeconds), between_tokens_(kBetween), all_(kSeconds), prompt_tokens_(kTokens), output_tokens_(kTokens) {}
+    : first_token_(kSeconds),
+      between_tokens_(kBetween),
+      all_(kSeconds),
+      prompt_tokens_(kTokens),
+      output_tokens_(kTokens) {}
 
 void Metrics::responded(const std::string& route, int status) {
   const std::lock_guard lock(mutex_);
@@ -82,13 +87,15 @@ std::string Metrics::text(const std::string& model_name, const std::optional<Eng
     const auto of = [](auto n) { return static_cast<double>(n); };
     number("num_requests_running", "gauge", "Answers under way.", of(stats->running));
     number("num_requests_waiting", "gauge", "Answers not begun yet.", of(stats->waiting));
-    number("kv_cache_usage_perc", "gauge", "Share of the cache's pages that answers under way hold; 1 is all.",
+    number("kv_cache_usage_perc", "gauge",
+           "Share of the cache's pages that answers under way hold; 1 is all.",
            stats->pages > 0 ? 1 - of(stats->free_pages) / of(stats->pages) : 0);
     number("prompt_tokens_total", "counter", "Tokens of prompts.", of(stats->prompt_tokens));
     number("generation_tokens_total", "counter", "Tokens of answers.", of(stats->output_tokens));
     number("prefix_cache_queries_total", "counter", "Tokens of prompts that were looked up in the cache.",
            of(stats->prompt_tokens));
-    number("prefix_cache_hits_total", "counter", "Tokens of prompts that were found there.", of(stats->cached_tokens));
+    number("prefix_cache_hits_total", "counter", "Tokens of prompts that were found there.",
+           of(stats->cached_tokens));
     number("spec_decode_num_accepted_tokens_total", "counter", "Drafted tokens that were right.",
            of(stats->accepted_tokens));
     number("engine_steps_total", "counter", "Forward passes.", of(stats->steps));

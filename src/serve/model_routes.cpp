@@ -141,10 +141,11 @@ void add_model_routes(Router& router) {
   router.add({"GET", "/metrics", "Counters in Prometheus's format", {}, false, metrics});
   router.add({"GET", "/v1/models", "The model, under each of its names", {}, false, models});
   router.add({"GET", "/v1/models/{id}", "One of them", {}, false, model});
-  router.add({"POST", "/tokenize", "The tokens of a text or a conversation", kTokenizeFields, false, tokenize});
+  router.add(
+      {"POST", "/tokenize", "The tokens of a text or a conversation", kTokenizeFields, false, tokenize});
   router.add({"POST", "/detokenize", "The text of tokens", kDetokenizeFields, false, detokenize});
-  router.add({"POST", "/apply-template", "A conversation as the model's template renders it", kTemplateFields, false,
-              apply_template});
+  router.add({"POST", "/apply-template", "A conversation as the model's template renders it", kTemplateFields,
+              false, apply_template});
   router.add({"GET", "/openapi.json", "This description", {}, false, openapi});
 }
 

@@ -18,8 +18,8 @@ Json body_schema(std::span<const Field> fields) {
     if (!field.note.empty()) text += fmt::format(": {}", field.note);
     properties.set(field.name, JsonObject{{"description", text}});
   }
-  const Json schema = JsonObject{
-      {"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
+  const Json schema =
+      JsonObject{{"type", "object"}, {"properties", std::move(properties)}, {"additionalProperties", false}};
   return JsonObject{{"required", true},
                     {"content", JsonObject{{"application/json", JsonObject{{"schema", schema}}}}}};
 }
@@ -39,8 +39,9 @@ Json operation(const Route& route) {
   if (Json list = parameters(route.path); !list.as_array().empty()) json.set("parameters", std::move(list));
   if (!route.fields.empty()) json.set("requestBody", body_schema(route.fields));
   json.set("security", route.open ? Json(JsonArray{}) : Json(JsonArray{JsonObject{{"key", JsonArray{}}}}));
-  json.set("responses", JsonObject{{"200", JsonObject{{"description", "done"}}},
-                                   {"default", JsonObject{{"description", "a fault, in the dialect's own shape"}}}});
+  json.set("responses",
+           JsonObject{{"200", JsonObject{{"description", "done"}}},
+                      {"default", JsonObject{{"description", "a fault, in the dialect's own shape"}}}});
   return json;
 }
 
@@ -50,7 +51,8 @@ Json openapi_document(const Router& router) {
   Json paths = JsonObject{};
   for (const Route& route : router.routes()) {
     std::string method = route.method;
-    std::ranges::transform(method, method.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+    std::ranges::transform(method, method.begin(),
+                           [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
     Json entry = paths.find(route.path) ? *paths.find(route.path) : Json(JsonObject{});
     entry.set(method, operation(route));
     paths.set(route.path, std::move(entry));
@@ -59,9 +61,8 @@ Json openapi_document(const Router& router) {
       {"openapi", "3.1.0"},
       {"info", JsonObject{{"title", "Minke"}, {"version", "1"}}},
       {"paths", std::move(paths)},
-      {"components",
-       JsonObject{{"securitySchemes",
-                   JsonObject{{"key", JsonObject{{"type", "http"}, {"scheme", "bearer"}}}}}}}};
+      {"components", JsonObject{{"securitySchemes",
+                                 JsonObject{{"key", JsonObject{{"type", "http"}, {"scheme", "bearer"}}}}}}}};
 }
 
 }  // namespace minke

@@ -2,7 +2,6 @@
 
 #include <ctime>
 #include <mutex>
-
 #include <sqlite3.h>
 
 #include "base/error.h"
@@ -11,7 +10,8 @@ namespace minke {
 namespace {
 
 constexpr const char* kSchema =
-    "CREATE TABLE IF NOT EXISTS responses (id TEXT PRIMARY KEY, owner TEXT NOT NULL, created INTEGER NOT NULL, "
+    "CREATE TABLE IF NOT EXISTS responses (id TEXT PRIMARY KEY, owner TEXT NOT NULL, created INTEGER NOT "
+    "NULL, "
     "response TEXT NOT NULL, messages TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS responses_created ON responses (created);";
 constexpr int64_t kKeptSeconds = int64_t{30} * 24 * 3600;  // as long as OpenAI keeps them

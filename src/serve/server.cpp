@@ -9,8 +9,9 @@
 namespace minke {
 namespace {
 
-constexpr const char* kAllowedHeaders = "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, "
-                                        "x-request-id";
+constexpr const char* kAllowedHeaders =
+    "authorization, content-type, x-api-key, anthropic-version, anthropic-beta, "
+    "x-request-id";
 
 bool is_preflight(const ServerRequest& request) {
   return request.method == "OPTIONS" && request.header("Access-Control-Request-Method");
@@ -53,7 +54,8 @@ void handle(const std::shared_ptr<ServeState>& state, const ServerRequest& reque
   const Router::Match match = state->router.find(request.method, request.path);
   std::optional<ApiKey> key;
   if (state->keys.asks()) key = state->keys.find(given_key(request));
-  const auto visit = std::make_shared<Visit>(state, request, reply, match.route ? match.route->path : "unknown", key);
+  const auto visit =
+      std::make_shared<Visit>(state, request, reply, match.route ? match.route->path : "unknown", key);
   try {
     if (match.route) return match.route->handle(visit, match.values);
     if (match.allowed.empty())

@@ -5,7 +5,8 @@ namespace minke {
 std::optional<Fault> ServeState::take_place(const std::optional<ApiKey>& key) {
   const std::lock_guard lock(mutex_);
   if (places_ >= options.parallel + options.queue)
-    return Fault{Fault::Kind::busy, "too many requests are waiting: try again later", {}, "rate_limit_exceeded"};
+    return Fault{
+        Fault::Kind::busy, "too many requests are waiting: try again later", {}, "rate_limit_exceeded"};
   if (key && key->parallel > 0) {
     int& own = places_of_[key->name];
     if (own >= key->parallel)

@@ -64,8 +64,8 @@ ServerResponse fault_response(const ServeState& state, const ServerRequest& requ
   return response;
 }
 
-Visit::Visit(std::shared_ptr<ServeState> state, const ServerRequest& request, std::shared_ptr<ServerReply> reply,
-             std::string route, std::optional<ApiKey> key)
+Visit::Visit(std::shared_ptr<ServeState> state, const ServerRequest& request,
+             std::shared_ptr<ServerReply> reply, std::string route, std::optional<ApiKey> key)
     : state_(std::move(state)),
       request_(&request),
       head_(head_of(request)),

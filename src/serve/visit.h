@@ -1,5 +1,6 @@
 #pragma once
-// One request to the server and its reply: ids, headers, the log's line and faults in the dialect of the path.
+// One request to the server and its reply: ids, headers, the log's line and faults in the dialect of the
+// path.
 
 #include <chrono>
 #include <memory>
@@ -32,6 +33,7 @@ class Visit : public std::enable_shared_from_this<Visit> {
   ~Visit();
 
   ServeState& state() const { return *state_; }
+  const std::shared_ptr<ServeState>& shared_state() const { return state_; }
   // Only while the handler runs.
   const ServerRequest& request() const { return *request_; }
   const std::string& path() const { return head_.path; }
