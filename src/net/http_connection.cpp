@@ -59,7 +59,7 @@ void HttpConnection::on_strand(F f) {
   try {
     f();
     if (state_ != State::closed) set_timer();
-  } catch (const std::exception&) {  // no memory, above all
+  } catch (...) {  // no memory, above all
     close(true);
   }
 }

@@ -1,6 +1,7 @@
 #include "net/listen_socket.h"
 
 #include <cerrno>
+#include <chrono>
 #include <cstring>
 #include <fcntl.h>
 #include <memory>
@@ -9,6 +10,7 @@
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <thread>
 #include <unistd.h>
 
 #include <fmt/core.h>
@@ -31,14 +33,17 @@ struct NotHere : Error {
   throw Error(happened, name, error == EACCES ? "it takes a privilege" : "");
 }
 
-struct FileLock {  // of a folder: two servers that start at once do not take each other's socket for a dead
-                   // one's
-  explicit FileLock(const fs::path& folder) : fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
-    if (fd >= 0) ::flock(fd, LOCK_EX);
+// Of a folder, so that two servers that start at once do not take each other's socket for a dead one's. Who
+// else holds it for longer than a second has another reason.
+struct FolderLock {
+  explicit FolderLock(const fs::path& folder)
+      : fd(::open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC)) {
+    for (int i = 0; fd >= 0 && i < 100 && ::flock(fd, LOCK_EX | LOCK_NB) != 0; ++i)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
-  FileLock(const FileLock&) = delete;
-  FileLock& operator=(const FileLock&) = delete;
-  ~FileLock() {
+  FolderLock(const FolderLock&) = delete;
+  FolderLock& operator=(const FolderLock&) = delete;
+  ~FolderLock() {
     if (fd >= 0) ::close(fd);
   }
   int fd;
@@ -112,7 +117,7 @@ ListenSocket::ListenSocket(const sockaddr* address, socklen_t size, const std::s
 
 ListenSocket::ListenSocket(const fs::path& path) : path_(fs::absolute(path)) {
   const sockaddr_un address = unix_address(path);
-  const FileLock lock(path_.parent_path());
+  const FolderLock lock(path_.parent_path());
   if (is_alive(path, address)) cannot_listen(EADDRINUSE, path.string());
   ::unlink(path.c_str());
   open(AF_UNIX);

@@ -1,6 +1,7 @@
 #include "net/request_reader.h"
 
 #include <algorithm>
+#include <charconv>
 
 #include <boost/beast/http/basic_parser.hpp>
 #include <fmt/core.h>
@@ -15,7 +16,7 @@ namespace {
 namespace http = boost::beast::http;
 using boost::system::error_code;
 
-constexpr size_t kMaxChunkHeader = 8 << 10;  // a chunk's size with its extensions; the trailer
+constexpr size_t kMaxChunkLine = 1 << 10;  // a chunk's size with its extensions
 
 size_t count(const HttpHeaders& headers, std::string_view name) {
   return static_cast<size_t>(std::count_if(
@@ -45,23 +46,14 @@ bool leads_upwards(std::string_view path) {
   return false;
 }
 
-}  // namespace
-
-std::string decode_path(std::string_view target) {
-  std::string path = percent_decode(target.substr(0, target.find('?')));
-  if (!path.starts_with('/')) throw Error("the path does not begin with '/'", printable(target, 100));
-  if (leads_upwards(path)) throw Error("the path leads upwards", printable(target, 100));
-  if (escaped(path) != path) throw Error("the path is no printable UTF-8", printable(target, 100));
-  return path;
-}
-
-// The grammar is Beast's; where it is more lenient than we are, the checks stand in RequestReader.
-struct RequestReader::Parser : http::basic_parser<true> {
+// The grammar of the head is Beast's; where it is more lenient than we are, the checks stand in
+// RequestReader. (Chunks are ours: Beast's parser has assertions that a split in the wrong place does not
+// meet.)
+struct Parser : http::basic_parser<true> {
   explicit Parser(ServerRequest& r) : request(r) {}
 
   ServerRequest& request;
   int version = 0;
-  bool in_head = true;  // later fields are a trailer's, which nobody asked for
 
  private:
   using View = boost::beast::string_view;
@@ -72,27 +64,29 @@ struct RequestReader::Parser : http::basic_parser<true> {
     version = v;
   }
   void on_field_impl(http::field, View name, View value, error_code&) override {
-    if (in_head) request.headers.emplace_back(std::string(name), std::string(value));
+    request.headers.emplace_back(std::string(name), std::string(value));
   }
-  void on_header_impl(error_code&) override { in_head = false; }
+  void on_header_impl(error_code&) override {}
   void on_body_init_impl(const boost::optional<uint64_t>&, error_code&) override {}
-  size_t on_body_impl(View bytes, error_code&) override {
-    request.body.append(bytes.data(), bytes.size());
-    return bytes.size();
-  }
+  size_t on_body_impl(View, error_code&) override { return 0; }
   void on_chunk_header_impl(uint64_t, View, error_code&) override {}
-  size_t on_chunk_body_impl(uint64_t, View bytes, error_code&) override {
-    request.body.append(bytes.data(), bytes.size());
-    return bytes.size();
-  }
+  size_t on_chunk_body_impl(uint64_t, View, error_code&) override { return 0; }
   void on_finish_impl(error_code&) override {}
   void on_response_impl(int, View, int, error_code&) override {}
 };
 
+}  // namespace
+
+std::string decode_path(std::string_view target) {
+  std::string path = percent_decode(target.substr(0, target.find('?')));
+  if (!path.starts_with('/')) throw Error("the path does not begin with '/'", printable(target, 100));
+  if (leads_upwards(path)) throw Error("the path leads upwards", printable(target, 100));
+  if (escaped(path) != path) throw Error("the path is no printable UTF-8", printable(target, 100));
+  return path;
+}
+
 RequestReader::RequestReader(size_t header_bytes, uint64_t body_bytes)
     : header_bytes_(header_bytes), body_bytes_(body_bytes) {}
-
-RequestReader::~RequestReader() = default;
 
 size_t RequestReader::take(std::string_view bytes) {
   if (stage_ == Stage::head) return take_head(bytes);
@@ -100,8 +94,8 @@ size_t RequestReader::take(std::string_view bytes) {
 }
 
 size_t RequestReader::take_head(std::string_view bytes) {
-  if (!blank_taken_ &&
-      bytes.starts_with('\r')) {  // some clients end a body with a line of its own (RFC 9112 section 2.2)
+  // Some clients end a body with a line of its own (RFC 9112 section 2.2).
+  if (!blank_taken_ && bytes.starts_with('\r')) {
     if (bytes.size() < 2) return 0;
     if (bytes[1] != '\n') return fail(400, "the request begins with a line break");
     blank_taken_ = true;
@@ -139,31 +133,33 @@ bool RequestReader::check_bytes(std::string_view bytes, size_t from, size_t end)
 }
 
 void RequestReader::parse_head(std::string_view head) {
-  parser_ = std::make_unique<Parser>(request_);
-  parser_->header_limit(static_cast<uint32_t>(head.size() + 1));
-  parser_->body_limit(boost::none);  // compared in check_head, when all else of the head is known
+  Parser parser(request_);
+  parser.header_limit(static_cast<uint32_t>(head.size() + 1));
+  parser.body_limit(boost::none);  // compared in check_head, when all else of the head is known
   error_code ec;
   size_t taken = 0;  // the parser may stop after the first line
-  while (!ec && !parser_->is_header_done() && taken < head.size())
-    taken += parser_->put({head.data() + taken, head.size() - taken}, ec);
+  while (!ec && !parser.is_header_done() && taken < head.size())
+    taken += parser.put({head.data() + taken, head.size() - taken}, ec);
   if (ec == http::error::bad_version && has_version(head.substr(0, head.find("\r\n")))) {
     fail(505, "this server speaks HTTP/1.1 and HTTP/1.0");
     return;
   }
-  if (ec || !parser_->is_header_done() || taken != head.size()) {
+  if (ec || !parser.is_header_done() || taken != head.size()) {
     fail(400, fmt::format("not a valid HTTP request: {}", ec ? ec.message() : "it ends too early"));
     return;
   }
-  http10_ = parser_->version == 10;
-  keep_alive_ = parser_->keep_alive();
-  check_head(parser_->chunked());
+  http10_ = parser.version == 10;
+  keep_alive_ = parser.keep_alive();
+  std::optional<uint64_t> length;
+  if (parser.content_length()) length = *parser.content_length();
+  check_head(parser.chunked(), length);
   if (stage_ == Stage::fault) return;
-  parser_->body_limit(body_bytes_);
-  parser_->eager(true);
-  stage_ = parser_->is_done() ? Stage::whole : Stage::body;
+  part_ = parser.chunked() ? Part::chunk_size : Part::length;
+  left_ = length.value_or(0);
+  stage_ = part_ == Part::length && left_ == 0 ? Stage::whole : Stage::body;
 }
 
-void RequestReader::check_head(bool chunked) {
+void RequestReader::check_head(bool chunked, std::optional<uint64_t> length) {
   const HttpHeaders& headers = request_.headers;
   try {
     read_target();
@@ -187,9 +183,8 @@ void RequestReader::check_head(bool chunked) {
       fail(400, "HTTP/1.0 has no Transfer-Encoding");
     else if (!chunked || !same_letters(*coding, "chunked"))
       fail(501, "the only Transfer-Encoding known here is chunked");
-  } else if (parser_->content_length().value_or(0) > body_bytes_) {
-    fail(413,
-         fmt::format("a body of {} bytes, at most {} are allowed", *parser_->content_length(), body_bytes_));
+  } else if (length.value_or(0) > body_bytes_) {
+    fail(413, fmt::format("a body of {} bytes, at most {} are allowed", *length, body_bytes_));
   }
   const std::string* expected = find_header(headers, "Expect");
   if (stage_ == Stage::fault || !expected || http10_) return;
@@ -214,22 +209,80 @@ void RequestReader::read_target() {
 }
 
 size_t RequestReader::take_body(std::string_view bytes) {
-  error_code ec;
-  const size_t taken = bytes.empty() ? 0 : parser_->put({bytes.data(), bytes.size()}, ec);
-  if (ec == http::error::body_limit)
-    return fail(413, fmt::format("the body is longer than the {} bytes allowed", body_bytes_));
-  if (ec && ec != http::error::need_more) return fail(400, fmt::format("not a valid body: {}", ec.message()));
-  if (parser_->is_done())
-    stage_ = Stage::whole;
-  else if (bytes.size() - taken > kMaxChunkHeader)
-    return fail(400, "the header of a chunk, or the trailer, is too long");
+  size_t taken = 0;
+  while (stage_ == Stage::body) {
+    const bool data = part_ == Part::length || part_ == Part::chunk;
+    const size_t n = data ? take_data(bytes.substr(taken)) : take_line(bytes.substr(taken));
+    if (n == 0) break;
+    taken += n;
+  }
   return taken;
 }
 
-size_t RequestReader::fail(int status, std::string what) {
+size_t RequestReader::take_data(std::string_view bytes) {
+  const size_t n = std::min<uint64_t>(bytes.size(), left_);
+  request_.body += bytes.substr(0, n);
+  left_ -= n;
+  if (left_ == 0) {
+    if (part_ == Part::length) stage_ = Stage::whole;
+    part_ = Part::chunk_end;
+  }
+  return n;
+}
+
+// What stands between chunks is lines; what they hold is read when they are whole.
+size_t RequestReader::take_line(std::string_view bytes) {
+  const size_t end = bytes.find("\r\n");
+  const std::string_view line = bytes.substr(0, end);
+  const bool waits_for_newline = end == bytes.npos && line.ends_with('\r');
+  for (const char c : line.substr(0, line.size() - (waits_for_newline ? 1 : 0)))
+    if ((static_cast<unsigned char>(c) < 0x20 && c != '\t') || c == 0x7f)
+      return fail(400, "not a valid body: a control character between its chunks");
+  if (line.size() > (part_ == Part::trailer ? header_bytes_ : kMaxChunkLine))
+    return fail(400, "not a valid body: a line between its chunks is too long");
+  if (part_ == Part::chunk_end && !line.empty() && line != "\r")
+    return fail(400, "not a valid body: a chunk is longer than it says");
+  if (end == bytes.npos) return 0;
+  if (part_ == Part::chunk_size) {
+    read_chunk_size(line);
+  } else if (part_ == Part::chunk_end) {
+    part_ = Part::chunk_size;
+  } else {
+    read_trailer(line);
+  }
+  return stage_ == Stage::fault ? 0 : end + 2;
+}
+
+// "1a;name=value": what stands behind the size means nothing to us (RFC 9112 section 7.1.1).
+void RequestReader::read_chunk_size(std::string_view line) {
+  const auto [digits_end, error] = std::from_chars(line.data(), line.data() + line.size(), left_, 16);
+  const size_t digits = static_cast<size_t>(digits_end - line.data());
+  if (error != std::errc() || (digits < line.size() && line[digits] != ';')) {
+    fail(400, "not a valid body: not the size of a chunk");
+  } else if (left_ > body_bytes_ - request_.body.size()) {
+    fail(413, fmt::format("the body is longer than the {} bytes allowed", body_bytes_));
+  } else {
+    part_ = left_ == 0 ? Part::trailer : Part::chunk;
+  }
+}
+
+// Fields behind the last chunk are passed over: nobody asked for them.
+void RequestReader::read_trailer(std::string_view line) {
+  if (line.empty()) {
+    stage_ = Stage::whole;
+    return;
+  }
+  trailer_ += line.size() + 2;
+  const size_t colon = line.find(':');
+  if (trailer_ > header_bytes_ || colon == line.npos || colon == 0 ||
+      line.substr(0, colon).find_first_of(" \t") != line.npos)
+    fail(400, "not a valid body: the trailer is too long or no header");
+}
+
+size_t RequestReader::fail(int status, const std::string& what) {
   stage_ = Stage::fault;
   status_ = status;
-  what_ = std::move(what);
+  what_ = escaped(what);  // it may show what came
   if (request_.path.empty()) request_.path.assign(1, '/');
   return 0;
 }

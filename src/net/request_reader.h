@@ -3,7 +3,7 @@
 // refused.
 
 #include <cstdint>
-#include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -22,7 +22,6 @@ class RequestReader {
   enum class Stage { head, body, whole, fault };
 
   RequestReader(size_t header_bytes, uint64_t body_bytes);
-  ~RequestReader();
 
   // Takes from the front of `bytes` and says how many; stops where the stage changes. What is left is given
   // again, with what has come since.
@@ -40,24 +39,30 @@ class RequestReader {
   const std::string& what() const { return what_; }
 
  private:
-  struct Parser;
+  enum class Part { length, chunk_size, chunk, chunk_end, trailer };  // of the body: what comes next
 
   size_t take_head(std::string_view bytes);
-  size_t take_body(std::string_view bytes);
   bool check_bytes(std::string_view bytes, size_t from, size_t end);
   void parse_head(std::string_view head);
-  void check_head(bool chunked);
+  void check_head(bool chunked, std::optional<uint64_t> length);
   void read_target();
-  size_t fail(int status, std::string what);
+  size_t take_body(std::string_view bytes);
+  size_t take_data(std::string_view bytes);
+  size_t take_line(std::string_view bytes);
+  void read_chunk_size(std::string_view line);
+  void read_trailer(std::string_view line);
+  size_t fail(int status, const std::string& what);  // 0
 
   size_t header_bytes_;
   uint64_t body_bytes_;
-  std::unique_ptr<Parser> parser_;
   Stage stage_ = Stage::head;
   ServerRequest request_;
   bool http10_ = false, keep_alive_ = false, expects_continue_ = false;
   size_t checked_ = 0;        // bytes of the head that check_bytes has seen
   bool blank_taken_ = false;  // the one empty line that may stand before a request
+  Part part_ = Part::length;
+  uint64_t left_ = 0;  // bytes of the body, or of the chunk, that have not come
+  size_t trailer_ = 0;
   int status_ = 0;
   std::string what_;
 };

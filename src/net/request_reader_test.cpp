@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 #include <rapidcheck/gtest.h>
 
@@ -93,8 +94,9 @@ TEST(RequestReader, ReadsChunks) {
 TEST(RequestReader, RefusesWrongChunks) {
   for (const char* body :
        {"x\r\n", "-1\r\nabc", "0x3\r\nabc\r\n0\r\n\r\n", "3\nabc\r\n0\r\n\r\n", "3\r\nabcd\r\n0\r\n\r\n",
-        "3 \r\nabc\r\n0\r\n\r\n", "\r\n3\r\nabc\r\n0\r\n\r\n", "3\r\nabc0\r\n\r\n", "3;\"\r\nabc\r\n",
-        "3\r\nabc\r\n0\r\nno field\r\n\r\n", "11111111111111111\r\n"})
+        "3 \r\nabc\r\n0\r\n\r\n", "\r\n3\r\nabc\r\n0\r\n\r\n", "3\r\nabc0\r\n\r\n", "3\r\nabc\r\r\n",
+        "3;a\rb\r\nabc", "3\r\nabc\r\n0\r\nno field\r\n\r\n", "0\r\na b: c\r\n\r\n",
+        "0\r\na: b\r\n c\r\n\r\n", "11111111111111111\r\n"})
     EXPECT_EQ(status_of(get("Transfer-Encoding: chunked\r\n", body)), 400) << body;
   EXPECT_EQ(status_of(get("Transfer-Encoding: chunked\r\n", "3;" + std::string(20'000, 'a'))), 400);
   EXPECT_EQ(status_of(get("Transfer-Encoding: chunked\r\n", "0\r\nA: " + std::string(20'000, 'a'))), 400);
@@ -193,19 +195,34 @@ RC_GTEST_PROP(RequestReader, SplitsDoNotMatter, ()) {
   const std::string text = *rc::gen::elementOf(std::vector<std::string>{
       get("Content-Length: 4\r\n", "body"),
       get("Transfer-Encoding: chunked\r\n", "3;a=b\r\nabc\r\n1\r\nd\r\n0\r\nT: 1\r\n\r\n"),
+      get("Transfer-Encoding: chunked\r\n", "0\r\n\r\n"),
       get("X: " + std::string(2000, 'x') + "\r\n"),
       get("X: a\r\n b\r\n"),
+      get("X: a\rb\r\n"),
       get("Transfer-Encoding: chunked\r\n", "3\r\nabcd\r\n0\r\n\r\n"),
       "\r\nGET / HTTP/1.0\r\n\r\n",
   });
   RequestReader at_once(kHeader, kBody), in_parts(kHeader, kBody);
-  const size_t all = feed(at_once, text);
-  const size_t parts = feed(in_parts, text, *rc::gen::inRange<size_t>(1, 40));
+  const size_t all = feed(at_once, text + "GET");
+  const size_t parts = feed(in_parts, text + "GET", *rc::gen::inRange<size_t>(1, 40));
   RC_ASSERT(at_once.stage() == in_parts.stage());
   RC_ASSERT(at_once.status() == in_parts.status());
   RC_ASSERT(at_once.request().body == in_parts.request().body);
   RC_ASSERT(at_once.request().headers == in_parts.request().headers);
-  if (at_once.stage() == Stage::whole) RC_ASSERT(all == parts);
+  if (at_once.stage() == Stage::whole) RC_ASSERT(all == parts && all == text.size());
+}
+
+RC_GTEST_PROP(RequestReader, ChunksMakeTheBody, (const std::vector<std::string>& pieces)) {
+  std::string body, chunks;
+  for (const std::string& piece : pieces) {
+    if (piece.empty() || body.size() + piece.size() > kBody) continue;
+    body += piece;
+    chunks += fmt::format("{:X}\r\n{}\r\n", piece.size(), piece);
+  }
+  RequestReader reader(kHeader, kBody);
+  feed(reader, get("Transfer-Encoding: chunked\r\n", chunks + "0\r\n\r\n"), *rc::gen::inRange<size_t>(1, 40));
+  RC_ASSERT(reader.stage() == Stage::whole);
+  RC_ASSERT(reader.request().body == body);
 }
 
 }  // namespace

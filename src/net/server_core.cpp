@@ -24,7 +24,7 @@ ServerCore::~ServerCore() { stop(); }
 ServerResponse ServerCore::fault(int status, const std::string& what, const ServerRequest& head) const {
   try {
     if (options_.fault) return options_.fault(status, what, head);
-  } catch (const std::exception&) {  // the answer below says what went wrong first
+  } catch (...) {  // the answer below says what went wrong first
   }
   return {.status = status, .headers = {{"Content-Type", "text/plain; charset=utf-8"}}, .body = what + "\n"};
 }

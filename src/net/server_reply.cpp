@@ -12,7 +12,7 @@ namespace {
 void run(const std::function<void()>& f) {
   try {
     f();
-  } catch (const std::exception&) {
+  } catch (...) {
   }
 }
 

@@ -2,6 +2,7 @@
 
 #include <atomic>
 #include <cerrno>
+#include <cstring>
 #include <fcntl.h>
 #include <mutex>
 #include <netinet/in.h>
@@ -20,6 +21,7 @@
 #include <boost/asio/ssl.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/strand.hpp>
+#include <boost/asio/write.hpp>
 #include <fmt/core.h>
 
 #include "base/error.h"
@@ -96,7 +98,16 @@ class AsioStream final : public ServerStream, public std::enable_shared_from_thi
 
   void end_writing() override {
     if (!tls_) return shut_down();
-    tls_->async_shutdown([self = shared_from_this()](const error_code&) { self->shut_down(); });
+    // Asio's shutdown waits for the other side's as well, and OpenSSL then takes what still comes for an
+    // error. So only our own end is said: to a BIO of its own, whose bytes are sent as they are.
+    BIO* const out = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(tls_->native_handle(), out);
+    SSL_shutdown(tls_->native_handle());
+    char* data = nullptr;
+    const long size = BIO_get_mem_data(out, &data);
+    farewell_.assign(data, static_cast<size_t>(size));
+    asio::async_write(socket_, asio::buffer(farewell_),
+                      [self = shared_from_this()](const error_code&, size_t) { self->shut_down(); });
   }
 
   void close() override {
@@ -138,6 +149,7 @@ class AsioStream final : public ServerStream, public std::enable_shared_from_thi
   std::optional<asio::ssl::stream<Socket&>> tls_;
   asio::steady_timer timer_;
   std::string peer_;
+  std::string farewell_;  // TLS's end
   std::function<void()> wake_;
   Clock::time_point wanted_ = Clock::time_point::max(), armed_ = Clock::time_point::max();
 };
@@ -215,14 +227,23 @@ struct StreamServer::Impl {
       if (fd < 0 && (errno == ECONNABORTED || errno == EPROTO || errno == EINTR)) continue;
       if (fd < 0) return false;
       set_options(fd, address.ss_family);
-      Socket socket(asio::make_strand(io));
-      error_code ec;
-      socket.assign(asio::generic::stream_protocol(address.ss_family, 0), fd, ec);
-      if (ec) {
-        ::close(fd);
-        return false;
-      }
+      if (!hand_on(fd, address)) return false;
+    }
+    return true;
+  }
+
+  bool hand_on(int fd, const sockaddr_storage& address) {
+    Socket socket(asio::make_strand(io));
+    error_code ec;
+    socket.assign(asio::generic::stream_protocol(address.ss_family, 0), fd, ec);
+    if (ec) {
+      ::close(fd);
+      return false;
+    }
+    try {
       accepted(std::make_shared<AsioStream>(std::move(socket), tls ? &*tls : nullptr, name_of(address)));
+    } catch (const std::exception&) {  // no memory; the socket has closed itself
+      return false;
     }
     return true;
   }
