@@ -260,18 +260,25 @@ struct Engine::Impl {
     const Sampling& sampling = s.request.sampling;
     std::vector<float> raw;
     if (sampling.logprobs >= 0) raw.assign(all.begin(), all.end());
+    TokenMask* const mask = s.request.mask.get();
+    if (mask) mask->mask(all, s.most_tokens - static_cast<int>(s.tokens.size()));
     const auto list = candidates(sampling, s.said(), all);
     // The draw depends on seed and position alone.
     const Token token = draw(list, Random(sampling.seed, static_cast<uint64_t>(s.answer_size())).uniform());
     s.tokens.push_back(token);
+    if (mask) mask->take(token);
 
-    Output out{token, {}, {}};
+    Output out{token, {}, {}, {}};
     if (sampling.logprobs >= 0) out.logprobs = logprobs(raw, token, sampling.logprobs);
     const bool stopped = std::ranges::count(s.request.stop_tokens, token) > 0;
     const bool ended = stopped || (!s.request.ignore_end && std::ranges::count(ends, token) > 0);
-    if (!ended) out.text = s.stop.push(s.detokenizer.push(token));
+    if (!ended) {
+      ShownText shown = s.text.push(token);
+      out.text = std::move(shown.text);
+      out.added = std::move(shown.added);
+    }
     if (s.request.output) s.request.output(out);
-    if (ended || !s.stop.stopped().empty()) return finish(s, FinishReason::stop), true;
+    if (ended || !s.text.stopped().empty()) return finish(s, FinishReason::stop), true;
     if (static_cast<int>(s.tokens.size()) >= s.most_tokens) return finish(s, s.at_most), true;
     return false;
   }
@@ -279,8 +286,13 @@ struct Engine::Impl {
   void finish(Sequence& s, FinishReason reason, std::string error = {}) {
     Finish f;
     f.reason = reason;
-    if (s.stop.stopped().empty()) f.text = s.stop.push(s.detokenizer.finish()) + s.stop.finish();
-    f.stop = s.stop.stopped();
+    f.stop = s.text.stopped();
+    if (f.stop.empty()) {
+      ShownText rest = s.text.finish();
+      f.text = std::move(rest.text);
+      f.added = std::move(rest.added);
+      f.stop = s.text.stopped();
+    }
     f.error = std::move(error);
     f.prompt_tokens = s.prompt_size();
     f.cached_tokens = s.cached;

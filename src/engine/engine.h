@@ -9,6 +9,7 @@
 
 #include "engine/sampling.h"
 #include "model/instance.h"
+#include "text/token_mask.h"
 #include "text/tokenizer.h"
 
 namespace minke {
@@ -26,12 +27,14 @@ const char* name(FinishReason reason);
 struct Output {
   Token token;
   std::string text;
-  Logprobs logprobs;  // where asked for
+  std::vector<TextRun> added;  // the parts of the text that added tokens wrote
+  Logprobs logprobs;           // where asked for
 };
 
 struct Finish {
   FinishReason reason;
-  std::string text;   // held back until now
+  std::string text;  // held back until now
+  std::vector<TextRun> added;
   std::string stop;   // the stop string that was met
   std::string error;  // with failed
   int prompt_tokens = 0;
@@ -44,10 +47,12 @@ struct Finish {
 struct Request {
   std::vector<Token> prompt;  // not empty
   Sampling sampling;
-  int max_tokens = -1;             // -1: until the context is full
-  std::vector<std::string> stop;   // not part of the text that comes out
-  std::vector<Token> stop_tokens;  // beside the model's own end tokens; their text does not come out
-  bool ignore_end = false;         // go on after end tokens
+  int max_tokens = -1;              // -1: until the context is full
+  std::vector<std::string> stop;    // not part of the text that comes out
+  std::vector<Token> stop_tokens;   // beside the model's own end tokens; their text does not come out
+  bool ignore_end = false;          // go on after end tokens
+  std::vector<Token> written;       // special tokens whose text comes out: those that a parser looks for
+  std::shared_ptr<TokenMask> mask;  // what the answer may be; null: anything
   // Called on the engine's thread, in order, finish last and exactly once. They must not block for long.
   std::function<void(const Output&)> output;
   std::function<void(const Finish&)> finish;

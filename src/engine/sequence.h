@@ -3,9 +3,9 @@
 
 #include <chrono>
 
+#include "engine/answer_text.h"
 #include "engine/draft.h"
 #include "engine/engine.h"
-#include "engine/stop_text.h"
 #include "kv/pool.h"
 
 namespace minke {
@@ -17,8 +17,7 @@ struct Sequence {
       : id(number),
         request(std::move(r)),
         tokens(request.prompt),
-        detokenizer(tokenizer, true),
-        stop(request.stop) {}
+        text(tokenizer, request.stop, request.written) {}
 
   uint64_t id;
   Request request;
@@ -31,8 +30,7 @@ struct Sequence {
   DraftLength draft_length;
   int drafted = 0, accepted = 0;
   bool ended = false;  // its finish is on its way
-  Detokenizer detokenizer;
-  StopText stop;
+  AnswerText text;
   Clock::time_point submitted = Clock::now(), started, answered;
 
   int prompt_size() const { return static_cast<int>(request.prompt.size()); }

@@ -14,12 +14,6 @@ namespace {
 
 using namespace answer_texts;
 
-std::string trimmed(std::string_view text) {
-  while (!text.empty() && is_json_space(text.front())) text.remove_prefix(1);
-  while (!text.empty() && is_json_space(text.back())) text.remove_suffix(1);
-  return std::string(text);
-}
-
 class DeepSeekReader : public CallReader {
  public:
   DeepSeekReader(const AnswerFormat& format, AnswerOutput& out, Marker opening)
@@ -54,8 +48,7 @@ class DeepSeekReader : public CallReader {
   }
 
   Reading finish() override {
-    if (state_ != State::next || next_.begun()) return cut_off();
-    return Reading::done;
+    return any_whole() && state_ == State::next && !next_.begun() ? Reading::done : cut_off();
   }
 
   Reading next(char c, bool added) {
@@ -71,7 +64,8 @@ class DeepSeekReader : public CallReader {
 
   Reading first(char c, bool added) {
     if (sep_.step(c, added, text_) < 0) return Reading::on;
-    const std::string text = trimmed(std::exchange(text_, {}));
+    const std::string text(trimmed(text_));
+    text_.clear();
     if (!fenced_) return begin_arguments(text);
     if (text != "function") return fail("a call is of another type than function");
     state_ = State::name;
@@ -80,7 +74,7 @@ class DeepSeekReader : public CallReader {
 
   Reading name(char c, bool added) {
     if (fence_.step(c, added, text_) < 0) return Reading::on;
-    return begin_arguments(trimmed(std::exchange(text_, {})));
+    return begin_arguments(std::string(trimmed(text_)));
   }
 
   Reading begin_arguments(std::string name) {

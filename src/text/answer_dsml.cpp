@@ -59,7 +59,7 @@ class DsmlReader : public CallReader {
       case State::text:
       case State::json:
         finder_ = Finder(markers({kParameterClose}));
-        json_ = JsonChecker();
+        json_ = JsonChecker(false, JsonChecker::kMaxDepth - 1);
         break;
       case State::parameter_end:
       case State::call_end: choice_ = Choice(markers({">\n"})); break;
@@ -81,7 +81,9 @@ class DsmlReader : public CallReader {
     }
   }
 
-  Reading finish() override { return cut_off(); }
+  Reading finish() override {
+    return any_whole() && state_ == State::next && !choice_.begun() ? Reading::done : cut_off();
+  }
 
   Reading fixed(char c, bool added) {
     const int found = choice_.step(c, added);

@@ -62,7 +62,7 @@ std::vector<std::string> AnswerFormat::markers() const {
 
 Marker AnswerFormat::marker(std::string_view text) const {
   Marker marker{std::string(text), std::string(text.size(), '\0')};
-  if (!has_token) return marker;
+  if (!has_token || text.empty()) return marker;
   if (has_token(text)) {
     marker.added.assign(text.size(), '\1');
   } else if (const size_t at = text.find(kDsml); at != text.npos && has_token(kDsml)) {

@@ -42,6 +42,16 @@ void append_json_escaped(std::string& out, char c) {
   }
 }
 
+std::string_view trimmed(std::string_view text) {
+  while (!text.empty() && is_json_space(text.front())) text.remove_prefix(1);
+  while (!text.empty() && is_json_space(text.back())) text.remove_suffix(1);
+  return text;
+}
+
+std::string not_offered(std::string_view name) {
+  return fmt::format("'{}' was called, which was not offered", name);
+}
+
 bool AnswerOutput::offers(std::string_view name) const {
   return std::find(tools_.begin(), tools_.end(), name) != tools_.end();
 }
@@ -112,13 +122,13 @@ int Finder::step(char c, bool added, std::string& passed) {
 }
 
 Reading CallReader::fail(std::string why) {
-  if (!marked_ && !out_.in_call()) return Reading::text;
+  if (!marked_ && !any_whole_ && !out_.in_call()) return Reading::text;
   fault_ = std::move(why);
   return Reading::broken;
 }
 
 Reading CallReader::begin_call(const std::string& name) {
-  if (!out_.offers(name)) return fail(fmt::format("'{}' was called, which was not offered", name));
+  if (!out_.offers(name)) return fail(not_offered(name));
   out_.begin_call(name);
   return Reading::on;
 }
@@ -126,7 +136,7 @@ Reading CallReader::begin_call(const std::string& name) {
 void CallReader::end_call() {
   out_.end_call();
   raw_ = {};
-  marked_ = true;  // what follows a call is no plain text
+  any_whole_ = true;
 }
 
 void CallReader::end_call_before_last_byte() {

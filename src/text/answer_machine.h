@@ -16,6 +16,9 @@ inline bool is_json_space(char c) { return c == ' ' || c == '\n' || c == '\t' ||
 // A byte of a text as it stands inside of a JSON string.
 void append_json_escaped(std::string& out, char c);
 
+std::string_view trimmed(std::string_view text);  // of JSON's white space
+std::string not_offered(std::string_view name);   // says so
+
 // Where an answer goes: events, neighbours of one kind joined, and the whole of it.
 class AnswerOutput {
  public:
@@ -111,6 +114,7 @@ class CallReader {
   // Without a marker before it, what has not begun to come out as a call is text.
   Reading fail(std::string why);
   Reading cut_off() { return fail("the answer ends inside of a call"); }
+  bool any_whole() const { return any_whole_; }
   Reading begin_call(const std::string& name);  // on, or fails where it was not offered
   void end_call();                              // all that was read belongs to it
   void end_call_before_last_byte();
@@ -120,6 +124,7 @@ class CallReader {
  private:
   Marker raw_;
   bool marked_;
+  bool any_whole_ = false;
   std::string fault_;
 };
 

@@ -14,10 +14,7 @@ namespace {
 
 using namespace answer_texts;
 
-size_t trimmed_size(std::string_view text) {
-  while (!text.empty() && is_json_space(text.back())) text.remove_suffix(1);
-  return text.size();
-}
+constexpr std::string_view kSpace = " \n\t\r";
 
 }  // namespace
 
@@ -135,7 +132,7 @@ struct AnswerParser::Impl {
     while (skip_space && !part.empty() && is_json_space(part.front())) part.remove_prefix(1);
     if (part.empty()) return;
     skip_space = false;
-    const size_t end = trimmed_size(part);
+    const size_t end = part.find_last_not_of(kSpace) + 1;
     if (end > 0) to(std::exchange(space, {}) + std::string(part.substr(0, end)));
     space += part.substr(end);
   }
@@ -203,19 +200,22 @@ struct AnswerParser::Impl {
     if (answer.calls.empty() && unmarked) look_for_call(answer.content);
   }
 
-  // An answer that is a JSON object can be meant as one. If it reads like a call, somebody should know.
-  void look_for_call(std::string_view content) {
-    const size_t open = content.find('{'), close = content.rfind('}');
-    if (open == content.npos || close == content.npos || close < open || content.size() > max_held) return;
-    for (const char c : content.substr(0, open))
-      if (!is_json_space(c) && std::string_view("`json").find(c) == std::string_view::npos) return;
+  // Of an answer that is a JSON object and reads like a call somebody should know, though it is none.
+  void look_for_call(std::string_view text) {
+    text = trimmed(text);
+    if (format.calls == CallSyntax::qwen25_coder && text.starts_with(kFence) && text.ends_with(kFenceEnd)) {
+      text.remove_prefix(kFence.size());
+      text = trimmed(text.substr(0, text.rfind(kFenceEnd)));
+    }
+    if (!text.starts_with('{') || !text.ends_with('}') || text.size() > max_held) return;
     try {
-      const Json json = parse_json(content.substr(open, close - open + 1));
+      const Json json = parse_json(text);
       const Json *name = json.find("name"), *arguments = json.find("arguments");
       if (!arguments) arguments = json.find("parameters");
       if (!name || !name->is_string() || !arguments || !arguments->is_object()) return;
-      out.fail(fmt::format("'{}' was called, which was not offered, or not as calls are written",
-                           name->as_string()));
+      out.fail(out.offers(name->as_string())
+                   ? fmt::format("'{}' was called in another form than this model's", name->as_string())
+                   : not_offered(name->as_string()));
     } catch (const Error&) {
       // No call then.
     }

@@ -21,7 +21,7 @@ int hex_value(char c) {
 }  // namespace
 
 bool JsonChecker::open(char c) {
-  if (depth_ == kMaxDepth) return false;
+  if (depth_ == max_depth_) return false;
   const uint64_t bit = uint64_t{1} << depth_++;
   objects_ = c == '{' ? objects_ | bit : objects_ & ~bit;
   state_ = c == '{' ? State::first_key : State::first_item;
@@ -167,6 +167,18 @@ bool JsonChecker::step(char c) {
 }
 
 std::string JsonChecker::completion() const {
+  std::string text = inner_completion();
+  for (int d = depth_; d > 0; --d) text += (objects_ >> (d - 1) & 1) != 0 ? '}' : ']';
+  return text;
+}
+
+int JsonChecker::least() const {
+  if (state_ == State::string) return depth_ + (is_key_ ? 3 : 1);
+  return depth_ + static_cast<int>(inner_completion().size());
+}
+
+// Of the value itself, its containers still open.
+std::string JsonChecker::inner_completion() const {
   std::string text;
   switch (state_) {
     case State::value: text = object_only_ && depth_ == 0 ? "{}" : "0"; break;
@@ -197,7 +209,6 @@ std::string JsonChecker::completion() const {
     if (whole >= 0xD800 && whole <= 0xDBFF) text += "\\uDC00";
   }
   if (in_string()) text += is_key_ ? "\":0" : "\"";
-  for (int d = depth_; d > 0; --d) text += (objects_ >> (d - 1) & 1) != 0 ? '}' : ']';
   return text;
 }
 

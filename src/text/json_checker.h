@@ -14,19 +14,21 @@ class JsonChecker {
   static constexpr int kMaxDepth = 64;
 
   // `object_only`: the value must be an object.
-  explicit JsonChecker(bool object_only = false) : object_only_(object_only) {}
+  explicit JsonChecker(bool object_only = false, int max_depth = kMaxDepth)
+      : max_depth_(static_cast<uint8_t>(max_depth)), object_only_(object_only) {}
 
   // False where the byte cannot come next; the checker is then of no more use. White space may surround the
   // value.
   bool step(char c);
   // A whole value has come. A number may go on all the same.
   bool complete() const { return depth_ == 0 && (state_ == State::after || is_whole_number()); }
-  int depth() const { return depth_; }  // containers open
+  bool may_grow() const { return is_whole_number(); }
   // Inside a string, where any byte but a quote, a backslash and control characters may come.
   bool in_plain_string() const { return state_ == State::string; }
   bool in_string() const { return state_ >= State::string && state_ <= State::low_hex; }
   // The shortest text that makes the value complete.
   std::string completion() const;
+  int least() const;  // its bytes
 
  private:
   enum class State : uint8_t {
@@ -59,6 +61,7 @@ class JsonChecker {
   bool number(char c);
   bool string(char c);
   bool hex_digit(char c);
+  std::string inner_completion() const;
   bool is_whole_number() const {
     return state_ == State::zero || state_ == State::digits || state_ == State::fraction ||
            state_ == State::exponent_digits;
@@ -70,6 +73,7 @@ class JsonChecker {
   uint8_t depth_ = 0;
   uint8_t seen_ = 0;     // characters of a literal, hex digits
   uint8_t literal_ = 0;  // which
+  uint8_t max_depth_;
   bool object_only_;
   bool is_key_ = false;  // the string is one
   bool negative_exponent_ = false;
