@@ -7,6 +7,8 @@
 #include <random>
 
 #include "api/running.h"
+#include "text/answer_format.h"
+#include "text/call_mask.h"
 
 namespace minke {
 namespace {
@@ -36,6 +38,22 @@ std::vector<Token> fill_in(const Tokenizer& tokenizer, const PlainPrompt& prompt
   return tokens;
 }
 
+HasToken added_tokens_of(const Tokenizer& tokenizer) {
+  return [&tokenizer](std::string_view text) {
+    const auto token = tokenizer.find(text);
+    return token && tokenizer.is_added(*token);
+  };
+}
+
+// Those of the tools of which one has to be called. Throws Error where it was not offered.
+Json required_tools(const ChatPrompt& chat, const ToolChoice& choice) {
+  if (chat.tools.is_null()) throw Error("there are no tools to choose from", "tool_choice");
+  if (choice.kind == ToolChoice::Kind::required) return chat.tools;
+  for (const Json& tool : chat.tools.as_array())
+    if (tool.at("function").at("name") == Json(choice.name)) return JsonArray{tool};
+  throw Error(fmt::format("there is no tool '{}'", choice.name.substr(0, 100)), "tool_choice");
+}
+
 std::tm today() {
   const std::time_t now = std::time(nullptr);
   std::tm tm{};
@@ -50,10 +68,17 @@ struct LocalCompleter::Impl {
     std::vector<Token> tokens;
     AnswerOptions answer;
     bool plain = false;
+    std::shared_ptr<const CallGrammar> grammar;  // where a call is required
   };
 
   Impl(Engine& e, const Tokenizer& t, ChatFormat c, LocalCompleterOptions o)
-      : engine(e), tokenizer(t), chat(std::move(c)), options(std::move(o)) {
+      : engine(e),
+        tokenizer(t),
+        chat(std::move(c)),
+        options(std::move(o)),
+        answers(AnswerFormat::of(chat, added_tokens_of(t), options.card.name)),
+        table(std::make_shared<TokenTable>(t)) {
+    for (const std::string& marker : answers.markers()) written.push_back(*tokenizer.find(marker));
     ModelCard& card = options.card;
     card.context = card.context > 0 ? std::min(card.context, engine.context()) : engine.context();
   }
@@ -64,17 +89,19 @@ struct LocalCompleter::Impl {
     const ChatPrompt prompt = effective(request, options.kwargs);
     Prepared made;
     made.answer.tools = tool_names(prompt.tools);
-    if (!made.answer.tools.empty() && options.answers.calls == CallSyntax::none)
+    if (!made.answer.tools.empty() && answers.calls == CallSyntax::none)
       throw Error("this model's chat template knows no tools", "tools");
-    if (request.tool_choice.kind == ToolChoice::Kind::required ||
-        request.tool_choice.kind == ToolChoice::Kind::named)
-      throw Error("a call cannot be enforced", "tool_choice",
-                  "'auto' leaves it to the model, 'none' forbids it");
     ChatRenderOptions render;
     render.now = today();
     const Pieces pieces = chat.render(prompt, render);
     made.answer.in_reasoning = ends_in_reasoning(pieces);
     made.tokens = tokenizer.encode(pieces);
+    const ToolChoice& choice = request.tool_choice;
+    if (choice.kind == ToolChoice::Kind::required || choice.kind == ToolChoice::Kind::named) {
+      if (request.ignore_end) throw Error("an answer that has to be a call ends with it", "ignore_eos");
+      const CallRules rules{required_tools(prompt, choice), request.parallel_calls, made.answer.in_reasoning};
+      made.grammar = std::make_shared<CallGrammar>(answers, rules);
+    }
     return made;
   }
 
@@ -121,6 +148,14 @@ struct LocalCompleter::Impl {
     r.stop = asked.stop;
     r.stop_tokens = asked.stop_tokens;
     r.ignore_end = asked.ignore_end;
+    if (!made.plain) r.written = written;
+    if (made.grammar) {
+      const int least = made.grammar->least(made.grammar->start()) + 1;
+      if (r.max_tokens < least)
+        throw Error(fmt::format("{} tokens may not be enough for a call, {} are", r.max_tokens, least),
+                    "max_tokens");
+      r.mask = std::make_shared<CallMask>(tokenizer, table, made.grammar, tokenizer.end_tokens());
+    }
     if (const auto fim = tokenizer.fim(); fim && !asked.chat)
       for (const Token t : {fim->prefix, fim->suffix, fim->middle}) r.stop_tokens.push_back(t);
     return r;
@@ -147,8 +182,8 @@ struct LocalCompleter::Impl {
       for (int choice = 0; choice < request.choices(); ++choice) {
         const Prepared& made = prompts[static_cast<size_t>(choice / request.n)];
         const bool first_of_prompt = choice % request.n == 0;
-        running->add(choice, made.plain ? AnswerFormat{} : options.answers, made.answer, made.plain,
-                     first_of_prompt, engine_request(request, made, seed + static_cast<uint64_t>(choice)));
+        running->add(choice, made.plain ? AnswerFormat{} : answers, made.answer, made.plain, first_of_prompt,
+                     engine_request(request, made, seed + static_cast<uint64_t>(choice)));
       }
     } catch (const Error&) {
       running->give_up();
@@ -168,6 +203,9 @@ struct LocalCompleter::Impl {
   const Tokenizer& tokenizer;
   const ChatFormat chat;
   LocalCompleterOptions options;
+  const AnswerFormat answers;
+  const std::shared_ptr<const TokenTable> table;
+  std::vector<Token> written;  // special tokens that the parser of answers looks for
   std::mutex mutex;
   std::mt19937_64 seeds{std::random_device{}()};
   std::map<uint64_t, std::shared_ptr<Running>> under_way;

@@ -6,7 +6,6 @@
 
 #include "api/completion.h"
 #include "engine/engine.h"
-#include "text/answer_format.h"
 #include "text/chat.h"
 
 namespace minke {
@@ -15,7 +14,6 @@ struct LocalCompleterOptions {
   ModelCard card;              // context: at most the engine's; 0: as much
   Json kwargs = JsonObject{};  // for the template; a request's own go before
   Sampling advised;            // what a request does not say
-  AnswerFormat answers;
 };
 
 class LocalCompleter final : public Completer {

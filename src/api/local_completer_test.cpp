@@ -24,7 +24,6 @@ class Local {
     LocalCompleterOptions options;
     options.card = {"tiny", {}, 0, context};
     const ChatFormat chat = ChatFormat::from_template(chat_template, {"<bos>", "<eos>", ""});
-    options.answers = AnswerFormat::of(chat, {});
     engine_ = std::make_unique<Engine>(model(), test_tokenizer(), engine_options({}));
     completer = std::make_unique<LocalCompleter>(*engine_, test_tokenizer(), chat, std::move(options));
   }
@@ -141,6 +140,31 @@ TEST(LocalCompleter, ToolsGoToTheTemplateUnlessNoneMayBeCalled) {
   EXPECT_EQ(subject_of([&] { without.completer->tokens(request); }), "tools");
 }
 
+TEST(LocalCompleter, ARequiredCallIsMade) {
+  Local local;
+  CompletionRequest request = chat_of("q", 200);
+  request.ignore_end = false;
+  request.chat->tools = parse_json("[" + kTool + "]");
+  request.tool_choice.kind = ToolChoice::Kind::required;
+  request.parallel_calls = false;
+  EXPECT_EQ(local.run(request).reasons[0], EndReason::calls);
+  request.sampling.temperature = 1;
+  request.tool_choice = {ToolChoice::Kind::named, "look"};
+  for (uint64_t seed = 0; seed < 5; ++seed) {
+    request.sampling.seed = seed;
+    const Local::Result result = local.run(request);
+    EXPECT_EQ(result.reasons[0], EndReason::calls);
+    EXPECT_TRUE(result.texts[0].starts_with("look{")) << result.texts[0];
+  }
+  request.tool_choice.name = "hide";
+  EXPECT_EQ(subject_of([&] { local.run(request); }), "tool_choice");
+  request.tool_choice.name = "look";
+  request.max_tokens = 3;
+  EXPECT_EQ(subject_of([&] { local.run(request); }), "max_tokens");
+  request.chat->tools = Json();
+  EXPECT_EQ(subject_of([&] { local.run(request); }), "tool_choice");
+}
+
 TEST(LocalCompleter, CancelEndsAllChoices) {
   Local local;
   CompletionRequest request = chat_of("q", 400);
@@ -184,9 +208,6 @@ TEST(LocalCompleter, RefusesWhatItCannotDo) {
   CompletionRequest request = text_of("a", 1);
   request.prompts[0].suffix = "z";
   EXPECT_EQ(subject_of([&] { local.run(request); }), "suffix");
-  request = chat_of("q", 1);
-  request.tool_choice.kind = ToolChoice::Kind::required;
-  EXPECT_EQ(subject_of([&] { local.run(request); }), "tool_choice");
   request = text_of("a", 1);
   request.prompts[0].tokens = {100000};
   EXPECT_EQ(subject_of([&] { local.run(request); }), "prompt");

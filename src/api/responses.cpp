@@ -30,7 +30,7 @@ constexpr Field kFields[] = {
     {"metadata"},
     {"user", kHarmless},
     {"stream_options", kHarmless},
-    {"include", kHarmless, {}, "nothing further is there to be included"},
+    {"include", Treatment::honoured, {}, "nothing further is there to be included; logprobs are refused"},
     {"service_tier", kHarmless},
     {"safety_identifier", kHarmless},
     {"prompt_cache_key", kHarmless, {}, "the cache finds prefixes by itself"},
@@ -264,6 +264,10 @@ void read_settings(const FieldReader& fields, CompletionRequest& request) {
     request.max_tokens = static_cast<int>(*most);
   request.tool_choice = read_tool_choice(fields, {});
   request.parallel_calls = fields.flag("parallel_tool_calls").value_or(true);
+  if (const JsonArray* include = fields.array("include"))
+    for (const Json& what : *include)
+      if (what == Json("message.output_text.logprobs"))
+        throw Error("log-probabilities are not supported here", "include", "chat completions have them");
   if (const Json* text = fields.object("text")) check_fields(*text, kText, "text");
   if (const Json* reasoning = fields.object("reasoning")) {
     check_fields(*reasoning, kReasoning, "reasoning");

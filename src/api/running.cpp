@@ -48,13 +48,14 @@ TokenLogprob Running::logprob_of(const Output& output) const {
   return made;
 }
 
-std::vector<AnswerEvent> Running::parse(Choice& choice, const std::string& text, bool last) {
+std::vector<AnswerEvent> Running::parse(Choice& choice, const std::string& text,
+                                        std::span<const TextRun> added, bool last) {
   std::vector<AnswerEvent> parts;
   if (choice.plain) {
     if (!text.empty()) parts.push_back({AnswerEvent::Kind::content, 0, text});
     return parts;
   }
-  if (!text.empty()) parts = choice.parser.feed(text);
+  if (!text.empty()) parts = choice.parser.feed(text, added);
   if (last)
     for (AnswerEvent& event : choice.parser.finish()) parts.push_back(std::move(event));
   return parts;
@@ -75,7 +76,7 @@ void Running::on_output(size_t at, const Output& output) {
   const std::lock_guard lock(mutex_);
   Choice& choice = *choices_[at];
   if (choice.complete) return;
-  std::vector<AnswerEvent> parts = parse(choice, output.text, false);
+  std::vector<AnswerEvent> parts = parse(choice, output.text, output.added, false);
   if (!parallel_calls_)
     for (size_t i = 0; i < parts.size(); ++i)
       if (parts[i].kind == AnswerEvent::Kind::call_end) {
@@ -114,7 +115,7 @@ void Running::on_finish(size_t at, const Finish& finish) {
   } else if (!silent_) {
     const bool at_end_token = finish.reason == FinishReason::stop && finish.stop.empty();
     if (choice.unclear && !at_end_token) choice.logprobs.push_back(*choice.unclear);
-    if (!choice.complete) hand_on(at, parse(choice, finish.text, true), true);
+    if (!choice.complete) hand_on(at, parse(choice, finish.text, finish.added, true), true);
     CompletionEvent event{CompletionEvent::Kind::end, static_cast<int>(at)};
     event.reason = finish.reason == FinishReason::stop        ? EndReason::stop
                    : finish.reason == FinishReason::cancelled ? EndReason::cancelled

@@ -38,7 +38,8 @@ class Running : public std::enable_shared_from_this<Running> {
   void on_output(size_t at, const Output& output);
   void on_finish(size_t at, const Finish& finish);
   void hand_on(size_t at, std::vector<AnswerEvent> parts, bool last);
-  std::vector<AnswerEvent> parse(Choice& choice, const std::string& text, bool last);
+  std::vector<AnswerEvent> parse(Choice& choice, const std::string& text, std::span<const TextRun> added,
+                                 bool last);
   TokenLogprob logprob_of(const Output& output) const;
   void send(CompletionEvent event);
 

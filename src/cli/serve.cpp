@@ -53,7 +53,6 @@ class Service {
     options.kwargs = template_kwargs(flags_.engine);
     options.advised = advised_sampling(model, chat_template_of(model, tokenizer));
     ChatFormat chat = chat_format(*loaded_, flags_.engine);
-    options.answers = AnswerFormat::of(chat, {}, options.card.name);
     engine_ = std::make_unique<Engine>(model, tokenizer, engine_options(flags_, model));
     return completer_ =
                std::make_shared<LocalCompleter>(*engine_, tokenizer, std::move(chat), std::move(options));

@@ -2,6 +2,7 @@
 import hashlib
 import json
 import pathlib
+import re
 import signal
 import socket
 import tempfile
@@ -9,7 +10,7 @@ import threading
 import time
 import unittest
 
-from common import SMOLLM, Case, environment, needs_smollm
+from common import ROOT, SMOLLM, Case, environment, needs_smollm
 from server import Server
 
 QUESTION = {"messages": [{"role": "user", "content": "What is the capital of France?"}], "max_tokens": 24}
@@ -102,6 +103,18 @@ class Serve(Case):
                 status, answer = self.server.ask(path.replace("{id}", "smol"), b"{}" if method == "post" else None,
                                                  method=method.upper())
                 self.assertNotIn("no such route", str(answer), f"{method} {path}: {status}")
+
+    def test_every_field_is_documented(self):
+        page = (ROOT / "docs" / "clients.md").read_text()
+        words = {"honoured": "honoured", "accepted and passed over": "passed over", "refused": "refused"}
+        for path, operations in self.ask("/openapi.json")["paths"].items():
+            if path not in ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"]:
+                continue
+            body = operations["post"]["requestBody"]["content"]["application/json"]["schema"]
+            for field, schema in body["properties"].items():
+                treatment = re.split("[,:]", schema["description"])[0]
+                row = next(r for r in page.splitlines() if r.startswith(f"| `{path}` | {words[treatment]} "))
+                self.assertIn(f"`{field}`", row)
 
     def test_hosts_and_damage(self):
         self.ask("/v1/models", status=403, headers={"Host": "evil.example"})

@@ -54,11 +54,14 @@ void write(Exchange& exchange, const std::string& text) {
   check_events(writer.begin());
   for (int choice = 0; choice < request.choices(); ++choice) {
     for (const AnswerEvent& part :
-         {AnswerEvent{Part::reasoning, 0, text}, AnswerEvent{Part::content, 0, text}, AnswerEvent{Part::call, 0, text},
-          AnswerEvent{Part::arguments, 0, "{}"}, AnswerEvent{Part::call_end, 0, ""}, AnswerEvent{Part::call, 1, "f"},
+         {AnswerEvent{Part::reasoning, 0, text}, AnswerEvent{Part::content, 0, text},
+          AnswerEvent{Part::call, 0, text}, AnswerEvent{Part::arguments, 0, "{}"},
+          AnswerEvent{Part::call_end, 0, ""}, AnswerEvent{Part::call, 1, "f"},
           AnswerEvent{Part::call_broken, 1, ""}, AnswerEvent{Part::content, 0, text}})
-      check_events(writer.event(
-          {.kind = Kind::part, .choice = choice, .parts = {part}, .logprobs = {{text.substr(0, 1), -1, {{text, -2}}}}}));
+      check_events(writer.event({.kind = Kind::part,
+                                 .choice = choice,
+                                 .parts = {part},
+                                 .logprobs = {{text.substr(0, 1), -1, {{text, -2}}}}}));
     check_events(writer.event({.kind = Kind::end, .choice = choice, .reason = EndReason::calls}));
   }
   check_events(writer.event({.kind = Kind::done, .usage = {3, 1, 2}}));
