@@ -83,6 +83,16 @@ struct LocalCompleter::Impl {
     card.context = card.context > 0 ? std::min(card.context, engine.context()) : engine.context();
   }
 
+  // Text that cannot fit is not tokenised to find out: that of some megabytes takes seconds.
+  void check_bytes(size_t bytes, const char* field) const {
+    const auto most =
+        static_cast<size_t>(options.card.context) * static_cast<size_t>(2 * table->all.longest());
+    if (bytes > most)
+      throw Error(fmt::format("{} bytes, and the context holds {} tokens with the answer", bytes,
+                              options.card.context),
+                  field, "a shorter prompt, or a server with a larger --ctx");
+  }
+
   Prepared prepare_chat(const CompletionRequest& request) const {
     check_messages(request.chat->messages);
     check_tools(request.chat->tools);
@@ -95,6 +105,7 @@ struct LocalCompleter::Impl {
     render.now = today();
     const Pieces pieces = chat.render(prompt, render);
     made.answer.in_reasoning = ends_in_reasoning(pieces);
+    check_bytes(plain(pieces).size(), "messages");
     made.tokens = tokenizer.encode(pieces);
     const ToolChoice& choice = request.tool_choice;
     if (choice.kind == ToolChoice::Kind::required || choice.kind == ToolChoice::Kind::named) {
@@ -108,6 +119,7 @@ struct LocalCompleter::Impl {
   Prepared prepare_plain(const PlainPrompt& prompt) const {
     Prepared made;
     made.plain = true;
+    check_bytes(prompt.text.size() + (prompt.suffix ? prompt.suffix->size() : 0), "prompt");
     if (prompt.suffix) {
       made.tokens = fill_in(tokenizer, prompt);
     } else if (!prompt.tokens.empty()) {

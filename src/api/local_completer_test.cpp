@@ -1,5 +1,6 @@
 #include "api/local_completer.h"
 
+#include <algorithm>
 #include <condition_variable>
 #include <thread>
 

@@ -17,6 +17,7 @@
 #include "cli/signals.h"
 #include "plan/memory.h"
 #include "serve/server.h"
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -25,13 +26,17 @@ std::string model_name(const ServeFlags& flags) {
   if (!flags.name.empty()) return flags.name;
   fs::path path = flags.engine.model.path();
   if (!path.has_filename()) path = path.parent_path();  // a folder
-  return path.extension() == ".gguf" ? path.stem().string() : path.filename().string();
+  return mend_utf8(path.extension() == ".gguf" ? path.stem().string() : path.filename().string());
 }
 
 // The context is each request's own; the engine's is that of all together.
 EngineOptions engine_options(const ServeFlags& flags, const Model& model) {
   EngineOptions o{instance_options(model, flags.engine), flags.engine.draft};
   o.instance.limits.sequences = flags.parallel;
+  if (o.instance.limits.context > INT32_MAX / flags.parallel)
+    throw Error(
+        fmt::format("{} requests of {} tokens are too much", flags.parallel, o.instance.limits.context),
+        "--parallel");
   o.instance.limits.context *= flags.parallel;
   require_memory(model, o.for_instance());
   return o;

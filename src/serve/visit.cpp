@@ -1,6 +1,7 @@
 #include "serve/visit.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <spdlog/spdlog.h>
 
@@ -88,14 +89,23 @@ void Visit::send_text(std::string text, std::string type, int status) {
   log(status);
   ServerResponse response{status, common_headers(*state_, head_, id_), std::move(text)};
   response.headers.emplace_back("Content-Type", std::move(type));
-  reply_->send(std::move(response));
+  respond(std::move(response));
 }
 
 void Visit::send(const Fault& fault) {
   note(fault.kind == Fault::Kind::internal ? "error: " + fault.message : std::string());
   ServerResponse response = fault_response(*state_, head_, id_, fault);
   log(response.status);
-  reply_->send(std::move(response));
+  respond(std::move(response));
+}
+
+// What goes wrong behind the headers of a stream can only cut it off.
+void Visit::respond(ServerResponse response) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!std::exchange(started_, true)) return reply_->send(std::move(response));
+  }
+  reply_->abort();
 }
 
 void Visit::start_events() {
@@ -103,6 +113,8 @@ void Visit::start_events() {
   headers.emplace_back("Content-Type", "text/event-stream");
   headers.emplace_back("Cache-Control", "no-cache");
   headers.emplace_back("X-Accel-Buffering", "no");
+  const std::lock_guard lock(mutex_);
+  started_ = true;
   reply_->start(200, std::move(headers));
   reply_->keep_awake(": \n\n", kSilence);
 }

@@ -66,8 +66,10 @@ class Visit : public std::enable_shared_from_this<Visit> {
   const std::optional<ApiKey> key_;
   const std::chrono::steady_clock::time_point begun_ = std::chrono::steady_clock::now();
 
+  void respond(ServerResponse response);
+
   std::mutex mutex_;
-  bool logged_ = false;
+  bool logged_ = false, started_ = false;
   std::string note_;
 };
 
