@@ -66,7 +66,7 @@ TEST(HttpServerGone, IsNoticedInTheMiddleOfAStream) {
   probe.close();
   const auto begin = Clock::now();
   ASSERT_TRUE(gone.wait());
-  EXPECT_LT(gone.at() - begin, 100ms);
+  EXPECT_LT(gone.at() - begin, 200ms);
   EXPECT_TRUE(reply->gone());
   for (int i = 0; i < 5; ++i) reply->write("data: 2\n\n");  // into the void
   EXPECT_TRUE(eventually([&] {
@@ -299,7 +299,7 @@ TEST(HttpServerGone, AWholeAnswerMayBeLongerThanWhatMayWait) {
   HttpProbe stuck(server.port());  // it reads nothing
   stuck.send(request_text("GET", "/"));
   EXPECT_TRUE(eventually([&] { return server.connections() == 2; }));
-  EXPECT_TRUE(eventually([&] { return server.connections() == 1; }, 2s));
+  EXPECT_TRUE(eventually([&] { return server.connections() == 1; }));
   EXPECT_FALSE(stuck.response().whole);
 }
 
