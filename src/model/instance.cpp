@@ -32,20 +32,21 @@ int pages_for(const Limits& limits) {
 
 Instance::Instance(const Model& model, InstanceOptions options)
     : model_(model),
+      config_(as_run(model.config, options.limits)),
       pool_(resolved_limits(model, options).threads),
       context_{pool_, kernels_for(options.isa.value_or(supported_isas().back())), Comm{},
                options.round_activations},
       experts_(model.weights),
-      kv_(kv_layout(model.config, options.limits.kv), pages_for(options.limits)),
-      state_(make_state(model.config, resolved_limits(model, options), kv_,
+      kv_(kv_layout(config_, options.limits.kv), pages_for(options.limits)),
+      state_(make_state(config_, resolved_limits(model, options), kv_,
                         options.experts ? *options.experts : experts_)) {}
 
 void Instance::forward(const Batch& batch, Tap* tap) {
-  minke::forward(context_, model_.config, model_.weights, state_, batch, tap);
+  minke::forward(context_, config_, model_.weights, state_, batch, tap);
 }
 
 void Instance::forward_mtp(const Batch& batch, Tap* tap) {
-  minke::forward_mtp(context_, model_.config, model_.weights, state_, batch, tap);
+  minke::forward_mtp(context_, config_, model_.weights, state_, batch, tap);
 }
 
 }  // namespace minke

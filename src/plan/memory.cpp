@@ -16,8 +16,9 @@ MemoryPlan plan_memory(const Model& model, const Limits& limits) {
   MemoryPlan plan;
   for (const TensorView& t : tensors_of(model)) plan.weights += static_cast<int64_t>(t.bytes.size());
   plan.made = model.made_bytes;
-  plan.cache = page_bytes(kv_layout(model.config, limits.kv)) * pages_for(limits);
-  plan.state = state_bytes(model.config, limits);
+  const Config config = as_run(model.config, limits);
+  plan.cache = page_bytes(kv_layout(config, limits.kv)) * pages_for(limits);
+  plan.state = state_bytes(config, limits);
   plan.vocabulary = int64_t{model.config.vocab} * kBytesPerVocabularyEntry;
   plan.program = kProgramBytes;
   return plan;
