@@ -8,8 +8,8 @@
 #include <thread>
 
 #include "base/error.h"
-#include "base/random.h"
 #include "engine/kept.h"
+#include "engine/mtp.h"
 #include "engine/sequence.h"
 
 namespace minke {
@@ -37,6 +37,7 @@ const char* name(FinishReason reason) {
 InstanceOptions EngineOptions::for_instance() const {
   InstanceOptions o = instance;
   o.limits.logit_rows = o.limits.sequences + draft;
+  o.limits.mtp = draft > 0 && draft_by != DraftBy::lookup;
   return o;
 }
 
@@ -45,8 +46,16 @@ struct Engine::Impl {
       : model(m),
         tokenizer(t),
         instance(m, o.for_instance()),
+        mtp(instance, unused),
         context(o.instance.limits.context),
-        most_draft(o.draft) {
+        most_draft(o.draft),
+        lookup(o.draft_by != DraftBy::mtp),
+        has_mtp(instance.config().mtp_layers > 0) {
+    if (o.draft > 0 && o.draft_by == DraftBy::mtp && !has_mtp)
+      throw Error(model.config.mtp_announced > 0 ? "the model's MTP layer is not in its files"
+                                                 : "the model has no MTP layer",
+                  model.path.string(), "lookup drafts for every model");
+    if (has_mtp) cost = draft_cost(m);
     ends = tokenizer.end_tokens();
     ends.insert(ends.end(), model.config.eos.begin(), model.config.eos.end());
     for (Token id = 0; id < model.config.vocab; ++id)
@@ -161,6 +170,8 @@ struct Engine::Impl {
         return;
       }
       s.kv = kept.take(instance.kv(), s.request.prompt);
+      // The MTP layer's last row depends on the token behind it, which is another one now.
+      if (has_mtp && s.kv.length > 0) instance.kv().truncate(s.kv, s.kv.length - 1);
       s.cached = s.kv.length;
       while (!instance.kv().reserve(s.kv, wanted)) MINKE_CHECK(kept.drop_oldest(instance.kv()));
       s.started = Clock::now();
@@ -171,17 +182,15 @@ struct Engine::Impl {
 
   // One forward pass: a token of every answer under way and drafts behind some, and prompt pieces up to the
   // rows that are left.
-  void step() {
+  void forward() {
     tokens.clear();
     slices.clear();
     in_step.clear();
-    int left = instance.state().limits.rows, drafts_left = most_draft;
+    int left = instance.state().limits.rows;
     const auto add = [&](Sequence& s) {
       const int count = std::min(s.unfed(), left);
-      s.draft.clear();
       if (count == 0) return;
       const bool whole = count == s.unfed();
-      if (s.answer_size() > 0) s.draft = draft_for(s, std::min(drafts_left, left - count));
       const int drafted = static_cast<int>(s.draft.size());
       slices.push_back({&s.kv, static_cast<int>(tokens.size()), count + drafted, s.kv.length,
                         drafted > 0 ? Want::all_logits
@@ -192,69 +201,90 @@ struct Engine::Impl {
       tokens.insert(tokens.end(), s.draft.begin(), s.draft.end());
       in_step.push_back(&s);
       left -= count + drafted;
-      drafts_left -= drafted;
     };
     for (auto& s : running)
       if (s->answer_size() > 0) add(*s);
     for (auto& s : running)
       if (s->answer_size() == 0) add(*s);
+    instance.forward({tokens, slices, {}, has_mtp});
+  }
+
+  void step() {
     try {
-      instance.forward({tokens, slices, {}});
+      forward();
+      sample();
+      draft();
     } catch (const Error& e) {
-      fail_step(e.what());
-      return;
+      for (Sequence* s : in_step)
+        if (!s->ended && !s->end) finish(*s, FinishReason::failed, e.what());
     }
+    for (Sequence* s : in_step)
+      if (!s->ended && s->end) finish(*s, *s->end);
+    running.remove_if([](const auto& s) { return s->ended; });
+    ++finished.steps;
+    publish();
+  }
+
+  // Tokens from the rows of logits that came out.
+  void sample() {
     int row = 0;
-    std::vector<Sequence*> ended;
     for (size_t i = 0; i < in_step.size(); ++i) {
       if (slices[i].want == Want::nothing) continue;
       float* logits = instance.state().logits + int64_t{row} * model.config.vocab;
       row += 1 + static_cast<int>(in_step[i]->draft.size());
-      bool last = true;
       try {
-        last = accept_all(*in_step[i], logits);
+        accept_all(*in_step[i], logits);
       } catch (const Error& e) {  // of sampling: this request's alone
         finish(*in_step[i], FinishReason::failed, e.what());
       }
-      if (last) ended.push_back(in_step[i]);
-    }
-    ++finished.steps;
-    for (Sequence* s : ended) running.remove_if([&](const auto& r) { return r.get() == s; });
-    publish();
-  }
-
-  void fail_step(const std::string& why) {
-    for (Sequence* s : in_step) {
-      finish(*s, FinishReason::failed, why);
-      running.remove_if([&](const auto& r) { return r.get() == s; });
     }
   }
 
-  // Tokens to try behind the one that an answer has not been fed yet; it and they have room in the pages.
-  std::vector<Token> draft_for(Sequence& s, int most) const {
-    most = std::min(most, s.most_tokens - static_cast<int>(s.tokens.size()));
-    if (most <= 0 || s.unfed() != 1) return {};
-    return look_up(s.tokens, s.draft_length.next(most));
+  // Drafts for the next step. Every answer has its row there, and the drafts have what is left.
+  void draft() {
+    const auto answers = static_cast<int>(std::ranges::count_if(
+        running, [](const auto& s) { return s->answer_size() > 0 && !s->end && !s->ended; }));
+    int left = std::min(most_draft, instance.state().limits.rows - answers);
+    just_fed.clear();
+    for (size_t i = 0; i < in_step.size(); ++i) {
+      Sequence& s = *in_step[i];
+      if (s.ended) continue;
+      Fed f{&s, slices[i].first, slices[i].position, 0};
+      s.draft.clear();
+      if (s.answer_size() > 0 && !s.end) {
+        // The last token of an answer comes out of the row before it: none is drafted for its place.
+        const int most = std::min(left, s.most_tokens - static_cast<int>(s.tokens.size()) - 1);
+        if (lookup && most > 0) s.draft = look_up(s.tokens, s.lookup_length.next(most));
+        s.draft_by_mtp = has_mtp && s.draft.empty() && MtpDrafter::follows(s, f.position);
+        if (s.draft_by_mtp) f.draft = s.mtp_length.next(most, cost, answers);
+        left -= f.draft + static_cast<int>(s.draft.size());
+      }
+      just_fed.push_back(f);
+    }
+    if (has_mtp) mtp.follow(just_fed);
   }
 
   // Samples after each row that plain decoding would have fed: as long as what comes out is what was drafted.
-  // True when the sequence ended.
-  bool accept_all(Sequence& s, float* logits) {
+  void accept_all(Sequence& s, float* logits) {
     const int fed = s.kv.length, drafted = static_cast<int>(s.draft.size());
     s.drafted += drafted;
     for (int i = 0;; ++i) {
       s.kv.length = fed - drafted + i;  // what follows in the cache is to be written anew
-      if (accept(s, logits + int64_t{i} * model.config.vocab)) return true;
-      if (i == drafted || s.tokens.back() != s.draft[static_cast<size_t>(i)]) {
-        s.draft_length.learn(drafted, i);
-        return false;
-      }
-      ++s.accepted;
+      accept(s, logits + int64_t{i} * model.config.vocab);
+      const bool right = i < drafted && s.tokens.back() == s.draft[static_cast<size_t>(i)];
+      s.accepted += right;
+      if (s.end) return;
+      if (right) continue;
+      if (s.draft_by_mtp)
+        s.mtp_length.learn(drafted, i);
+      else
+        s.lookup_length.learn(drafted, i);
+      return;
     }
   }
 
-  // Samples the next token of a sequence and hands it on. True when the sequence ended.
-  bool accept(Sequence& s, float* logits) {
+  // Samples the next token of a sequence and hands it on.
+  void accept(Sequence& s, float* logits) {
     if (s.answer_size() == 0) s.answered = Clock::now();
     const std::span<float> all(logits, static_cast<size_t>(model.config.vocab));
     for (const Token t : unused) all[static_cast<size_t>(t)] = -std::numeric_limits<float>::infinity();
@@ -263,9 +293,7 @@ struct Engine::Impl {
     if (sampling.logprobs >= 0) raw.assign(all.begin(), all.end());
     TokenMask* const mask = s.request.mask.get();
     if (mask) mask->mask(all, s.most_tokens - static_cast<int>(s.tokens.size()));
-    const auto list = candidates(sampling, s.said(), all);
-    // The draw depends on seed and position alone.
-    const Token token = draw(list, Random(sampling.seed, static_cast<uint64_t>(s.answer_size())).uniform());
+    const Token token = pick(sampling, s.said(), all);
     s.tokens.push_back(token);
     if (mask) mask->take(token);
 
@@ -279,9 +307,10 @@ struct Engine::Impl {
       out.added = std::move(shown.added);
     }
     if (s.request.output) s.request.output(out);
-    if (ended || !s.text.stopped().empty()) return finish(s, FinishReason::stop), true;
-    if (static_cast<int>(s.tokens.size()) >= s.most_tokens) return finish(s, s.at_most), true;
-    return false;
+    if (ended || !s.text.stopped().empty())
+      s.end = FinishReason::stop;
+    else if (static_cast<int>(s.tokens.size()) >= s.most_tokens)
+      s.end = s.at_most;
   }
 
   void finish(Sequence& s, FinishReason reason, std::string error = {}) {
@@ -343,12 +372,16 @@ struct Engine::Impl {
   Instance instance;
   Kept kept;
   std::vector<Token> ends, unused;
+  MtpDrafter mtp;
   int context, most_draft;
+  bool lookup, has_mtp;
+  DraftCost cost;
   std::list<std::unique_ptr<Sequence>> running, waiting;
   EngineStats finished;
   std::vector<Token> tokens;  // of the step
   std::vector<SequenceSlice> slices;
   std::vector<Sequence*> in_step;
+  std::vector<Fed> just_fed;
 
   mutable std::mutex mutex;
   std::condition_variable wake;

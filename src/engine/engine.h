@@ -64,16 +64,25 @@ struct EngineStats {
   int64_t steps = 0, prompt_tokens = 0, cached_tokens = 0, output_tokens = 0, accepted_tokens = 0;
 };
 
+// Where drafts come from.
+enum class DraftBy : uint8_t {
+  automatic,  // lookup where it finds something, else the MTP layer where the model has one
+  lookup,     // what followed where the text was the same before
+  mtp,
+};
+
 struct EngineOptions {
   InstanceOptions instance;  // limits: sequences run at once, context tokens of all of them, rows a step
   int draft = 0;             // tokens one step tries ahead, of all sequences together; outputs are the same
+  DraftBy draft_by = DraftBy::automatic;
 
-  InstanceOptions for_instance() const;  // with the rows of logits that such a step needs
+  InstanceOptions for_instance() const;  // with the rows of logits and the MTP layer that such steps need
 };
 
 // One thread owns all model state; any thread may call. Model and tokenizer must outlive the engine.
 class Engine {
  public:
+  // Throws Error where drafts are to come from an MTP layer that the model has not.
   Engine(const Model& model, const Tokenizer& tokenizer, EngineOptions options);
   ~Engine();  // cancels what runs
 

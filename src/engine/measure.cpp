@@ -132,7 +132,7 @@ int64_t decode_bytes(const Model& model, KvFormat kv, int depth) {
       bytes += m.bytes();
   });
   if (model.config.tied) bytes += model.weights.head.bytes();
-  return bytes + cache_bytes_per_token(model.config, kv) * depth;
+  return bytes + cache_bytes_per_token(as_run(model.config, {}), kv) * depth;
 }
 
 int64_t prefill_multiplies(const Config& config, int64_t visible) {

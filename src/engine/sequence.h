@@ -2,6 +2,7 @@
 // One request as the engine sees it.
 
 #include <chrono>
+#include <optional>
 
 #include "engine/answer_text.h"
 #include "engine/draft.h"
@@ -26,10 +27,13 @@ struct Sequence {
   int most_tokens = 0;                          // prompt and answer together
   FinishReason at_most = FinishReason::length;  // why no more
   int cached = 0;
-  std::vector<Token> draft;  // behind the unfed token, in this step
-  DraftLength draft_length;
+  std::vector<Token> draft;  // behind the unfed token, in the next step
+  bool draft_by_mtp = false;
+  LookupLength lookup_length;
+  MtpLength mtp_length;
   int drafted = 0, accepted = 0;
-  bool ended = false;  // its finish is on its way
+  std::optional<FinishReason> end;  // it has all its tokens
+  bool ended = false;               // its finish is on its way
   AnswerText text;
   Clock::time_point submitted = Clock::now(), started, answered;
 

@@ -88,6 +88,7 @@ void KvPool::truncate(KvView& view, int tokens) {
     view.pages.pop_back();
   }
   view.length = tokens;
+  view.mtp_length = std::min(view.mtp_length, tokens);
 }
 
 }  // namespace minke

@@ -37,6 +37,7 @@ struct Batch {
   std::span<const Token> tokens;  // [n]
   std::span<const SequenceSlice> sequences;
   std::span<const GivenRow> given;  // forward_mtp: one for every row, in order; else empty
+  bool keep_hidden = false;         // the final hidden state of every row stays in state.normed [n][D]
 };
 
 }  // namespace minke

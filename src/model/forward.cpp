@@ -295,7 +295,7 @@ void Step::layer(int layer) {
 
 // The rows that come out: normalised, and those wanted as logits through the head.
 void Step::finish(const char* hidden_name, const char* logits_name, const float* norm) {
-  if (tap) {  // shown for every row; s.normed is free by now
+  if (tap || batch.keep_hidden) {  // every row; s.normed is free by now
     rmsnorm(ctx, rows(s.hidden, c.dim), norm, c.norm_eps, s.normed, c.dim);
     see(hidden_name, -1, s.normed, c.dim);
   }

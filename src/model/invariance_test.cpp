@@ -22,6 +22,7 @@ InstanceOptions options_for(int rows, int threads, bool exact) {
   o.limits.sequences = 3;
   o.limits.context = 1024;
   o.limits.threads = threads;
+  o.limits.mtp = true;
   return o;
 }
 

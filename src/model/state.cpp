@@ -122,6 +122,12 @@ void for_each_buffer(const Config& c, const Limits& l, State& s, F&& f) {
   f("partials", s.work.partials, int64_t{8} * l.threads * kMaxQueries * (value_width + 2));
 }
 
+Config as_run(const Config& config, const Limits& limits) {
+  Config c = config;
+  c.mtp_layers = limits.mtp ? std::min(c.mtp_layers, 1) : 0;
+  return c;
+}
+
 int64_t state_bytes(const Config& config, const Limits& limits) {
   State none;
   int64_t total = 0;

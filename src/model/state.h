@@ -25,6 +25,8 @@ struct Limits {
   KvFormat kv = KvFormat::bf16;
   bool decompress = true;              // latent attention of given tokens may take its decompressed form
   Format k_nope_format = Format::f32;  // of the matrices that form needs
+  bool mtp =
+      false;  // the MTP layer runs as well, where the model has one: its cache rows and buffers are there
   bool wide =
       true;  // f32 operands are possible: activations are not rounded, or some matrix is of a float format
   bool inspect = false;  // the indexer scores every position and a tap sees the scores
@@ -79,6 +81,10 @@ struct State {
 // std::byte*.
 template <typename F>
 void for_each_buffer(const Config& config, const Limits& limits, State& state, F&& f);
+
+// The config by which a run with these limits makes its cache and buffers: with the MTP layer that runs, or
+// with none.
+Config as_run(const Config& config, const Limits& limits);
 
 int64_t state_bytes(const Config& config, const Limits& limits);
 State make_state(const Config& config, const Limits& limits, KvPool& kv, ExpertSource& source);

@@ -274,6 +274,7 @@ std::vector<Compared> verify(const Model& model, const Safetensors& golden, cons
   o.round_activations = options.round_activations;
   o.limits.threads = options.threads;
   o.limits.kv = options.kv;
+  o.limits.mtp = true;
   o.limits.inspect = model.config.indexer.has_value();
   o.limits.context = static_cast<int>(2 * longest + kPageTokens);
   o.limits.sequences = 2;
