@@ -14,9 +14,14 @@ namespace {
 constexpr float kLatentEps =
     1e-6f;  // of q_a_norm, kv_a_norm and the indexer's norm, whatever the model's own
 
+Context with_tap(Context ctx, Tap* tap) {
+  ctx.tap = tap;
+  return ctx;
+}
+
 // One step: everything the layers share.
 struct Step {
-  const Context& ctx;
+  const Context ctx;
   const Config& c;
   const Weights& weights;
   State& s;
@@ -327,7 +332,7 @@ void head(const Context& ctx, const Weights& weights, State& state, const float*
 
 void forward(const Context& ctx, const Config& config, const Weights& weights, State& state,
              const Batch& batch, Tap* tap) {
-  Step step{ctx, config, weights, state, batch, tap, static_cast<int>(batch.tokens.size())};
+  Step step{with_tap(ctx, tap), config, weights, state, batch, tap, static_cast<int>(batch.tokens.size())};
   step.start();
   step.embed();
   step.see("hidden", 0, state.hidden, config.dim);
@@ -344,7 +349,7 @@ void forward_mtp(const Context& ctx, const Config& config, const Weights& weight
   const int layer = config.layers, n = static_cast<int>(batch.tokens.size());
   MINKE_CHECK(config.mtp_layers > 0 && batch.given.size() == batch.tokens.size());
   const LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
-  Step step{ctx, config, weights, state, batch, tap, n};
+  Step step{with_tap(ctx, tap), config, weights, state, batch, tap, n};
   step.start();
   step.embed();
   ctx.pool.for_each(n, 8, [&](int64_t begin, int64_t end, int) {
@@ -356,7 +361,8 @@ void forward_mtp(const Context& ctx, const Config& config, const Weights& weight
                           config.norm_eps, config.dim, pair + config.dim);
     }
   });
-  linear(ctx, state.work, step.rows(state.pair, 2 * config.dim), {&w.mtp_proj, state.hidden, config.dim});
+  linear(step.ctx, state.work, step.rows(state.pair, 2 * config.dim),
+         {&w.mtp_proj, state.hidden, config.dim});
   step.layer(layer);
   step.see("mtp_hidden", -1, state.hidden, config.dim);
   step.finish("mtp_norm", "mtp_logits", w.mtp_norm.f32());

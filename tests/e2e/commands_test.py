@@ -11,7 +11,7 @@ import unittest
 
 from common import GOLDEN, MINKE, SMOLLM, Case, default_interrupt, environment, needs_smollm
 
-COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize", "convert"]
+COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize", "convert", "imatrix", "kl", "serve"]
 GOLDEN_MODELS = sorted(p for p in (GOLDEN / "models").iterdir() if p.is_dir())
 QWEN = GOLDEN / "tokenizer" / "qwen2"
 
