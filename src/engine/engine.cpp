@@ -8,9 +8,11 @@
 #include <thread>
 
 #include "base/error.h"
-#include "engine/kept.h"
+#include "engine/budget.h"
+#include "engine/identity.h"
 #include "engine/mtp.h"
 #include "engine/sequence.h"
+#include "kv/prefix.h"
 
 namespace minke {
 namespace {
@@ -20,6 +22,8 @@ double seconds(Clock::time_point from, Clock::time_point to) {
 }
 
 int pages_of(int tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+constexpr int kLeastShare = 64;  // rows of a prompt, where several share a step
 
 }  // namespace
 
@@ -46,6 +50,8 @@ struct Engine::Impl {
       : model(m),
         tokenizer(t),
         instance(m, o.for_instance()),
+        identity(o.disk ? cache_identity(m, o.for_instance()) : std::string()),
+        prefix(instance.kv(), open_disk(o), identity),
         mtp(instance, unused),
         context(o.instance.limits.context),
         most_draft(o.draft),
@@ -62,6 +68,11 @@ struct Engine::Impl {
       if (id >= tokenizer.size() || tokenizer.is_unused(id)) unused.push_back(id);
     publish();
     thread = std::thread([this] { run(); });
+  }
+
+  DiskPages* open_disk(const EngineOptions& o) {
+    if (!o.disk) return nullptr;
+    return &disk.emplace(*o.disk, first_key(identity), instance.kv().bytes_of_page());
   }
 
   ~Impl() {
@@ -152,32 +163,80 @@ struct Engine::Impl {
     return true;
   }
 
-  // Starts waiting requests in order while there are places, and pages for prompt and whole answer: what runs
-  // never runs out.
+  // Starts waiting requests in order while there are places, and pages for what is known of them.
   void admit() {
+    KvPool& pool = instance.kv();
     while (!waiting.empty() && static_cast<int>(running.size()) < instance.state().limits.sequences) {
       Sequence& s = *waiting.front();
-      const int wanted =
-          s.request.max_tokens < 0
-              ? context
-              : static_cast<int>(std::min<int64_t>(int64_t{s.prompt_size()} + s.request.max_tokens, context));
-      s.most_tokens = wanted;
-      s.at_most = s.request.max_tokens < 0 || int64_t{s.prompt_size()} + s.request.max_tokens > context
-                      ? FinishReason::context
-                      : FinishReason::length;
-      if (instance.kv().free_pages() + kept.pages() < pages_of(wanted)) {  // those that run give theirs back
+      const bool bounded =
+          s.request.max_tokens >= 0 && int64_t{s.prompt_size()} + s.request.max_tokens <= context;
+      s.most_tokens = bounded ? s.prompt_size() + s.request.max_tokens : context;
+      s.at_most = bounded ? FinishReason::length : FinishReason::context;
+      // A page is left to each that runs: it would soon take it back.
+      const int wanted = pages_of(static_cast<int>(s.tokens.size())),
+                spare = static_cast<int>(running.size());
+      if (pool.free_pages() + prefix.pages() < wanted + spare) return;
+      s.kv = prefix.take(std::span(s.tokens).first(s.tokens.size() - 1), s.request.cache_salt);
+      const int more = wanted - static_cast<int>(s.kv.pages.size());
+      if (pool.free_pages() + prefix.evictable() < more + spare) {
+        pool.truncate(s.kv, 0);
         MINKE_CHECK(!running.empty());
         return;
       }
-      s.kv = kept.take(instance.kv(), s.request.prompt);
-      // The MTP layer's last row depends on the token behind it, which is another one now.
-      if (has_mtp && s.kv.length > 0) instance.kv().truncate(s.kv, s.kv.length - 1);
-      s.cached = s.kv.length;
-      while (!instance.kv().reserve(s.kv, wanted)) MINKE_CHECK(kept.drop_oldest(instance.kv()));
-      s.started = Clock::now();
+      MINKE_CHECK(prefix.make_room(more) && pool.reserve(s.kv, static_cast<int>(s.tokens.size())));
+      s.kv.mtp_length = s.kv.length;  // its last row may be another token's: a worse draft, no other answer
+      if (s.started == Clock::time_point{}) {
+        s.cached = s.kv.length;
+        s.started = Clock::now();
+      }
+      s.shared_pages = 0;
       running.push_back(std::move(waiting.front()));
       waiting.pop_front();
     }
+  }
+
+  // Pages for what each that runs is fed in this step; where they are short, those that started last wait
+  // until there are enough again.
+  void reserve_pages() {
+    for (auto it = running.begin(); it != running.end(); ++it) {
+      Sequence& s = **it;
+      for (;;) {
+        const int upto = s.kv.length + std::min(s.unfed(), instance.state().limits.rows) +
+                         static_cast<int>(s.draft.size());
+        const int more = pages_of(upto) - static_cast<int>(s.kv.pages.size());
+        if (prefix.make_room(std::max(more, 0)) && instance.kv().reserve(s.kv, upto)) break;
+        if (!s.draft.empty()) {
+          s.draft.clear();
+          continue;
+        }
+        const bool itself = std::next(it) == running.end();
+        put_off(*running.back());
+        waiting.push_front(std::move(running.back()));
+        running.pop_back();
+        if (itself) return;
+      }
+    }
+  }
+
+  // Its rows go to those that wait to be used again, or to be thrown out.
+  void put_off(Sequence& s) {
+    MINKE_CHECK(running.size() > 1, "one sequence always fits");
+    s.draft.clear();
+    instance.kv().truncate(s.kv, s.kv.length);
+    prefix.give(std::span(s.tokens).first(static_cast<size_t>(s.kv.length)), std::exchange(s.kv, {}),
+                s.request.cache_salt);
+    ++finished.preempted;
+  }
+
+  // What was computed is there for others at once, and goes to disk.
+  void share_pages() {
+    for (Sequence* s : in_step) {
+      if (s->ended || s->kv.length / kPageTokens <= s->shared_pages) continue;
+      s->shared_pages = s->kv.length / kPageTokens;
+      prefix.keep(std::span(s->tokens).first(static_cast<size_t>(s->kv.length)), s->kv,
+                  s->request.cache_salt);
+    }
+    prefix.spill();
   }
 
   // One forward pass: a token of every answer under way and drafts behind some, and prompt pieces up to the
@@ -186,9 +245,10 @@ struct Engine::Impl {
     tokens.clear();
     slices.clear();
     in_step.clear();
+    reserve_pages();
     int left = instance.state().limits.rows;
-    const auto add = [&](Sequence& s) {
-      const int count = std::min(s.unfed(), left);
+    const auto add = [&](Sequence& s, int most) {
+      const int count = std::min({s.unfed(), left, most});
       if (count == 0) return;
       const bool whole = count == s.unfed();
       const int drafted = static_cast<int>(s.draft.size());
@@ -203,10 +263,19 @@ struct Engine::Impl {
       left -= count + drafted;
     };
     for (auto& s : running)
-      if (s->answer_size() > 0) add(*s);
-    for (auto& s : running)
-      if (s->answer_size() == 0) add(*s);
+      if (s->answer_size() > 0 && s->unfed() == 1) add(*s, left);
+    const auto answers = static_cast<int>(in_step.size()), rows = static_cast<int>(tokens.size());
+    // Prompts share what is left.
+    int prompts = static_cast<int>(running.size()) - answers;
+    left = std::min(left, budget.rows(answers, left));
+    for (auto& s : running) {
+      if (s->answer_size() > 0 && s->unfed() == 1) continue;
+      add(*s, std::max(kLeastShare, left / prompts));
+      --prompts;
+    }
+    const auto start = Clock::now();
     instance.forward({tokens, slices, {}, has_mtp});
+    budget.learn(answers, static_cast<int>(tokens.size()) - rows, seconds(start, Clock::now()));
   }
 
   void step() {
@@ -218,6 +287,7 @@ struct Engine::Impl {
       for (Sequence* s : in_step)
         if (!s->ended && !s->end) finish(*s, FinishReason::failed, e.what());
     }
+    share_pages();
     for (Sequence* s : in_step)
       if (!s->ended && s->end) finish(*s, *s->end);
     running.remove_if([](const auto& s) { return s->ended; });
@@ -340,7 +410,8 @@ struct Engine::Impl {
     } else if (!s.kv.pages.empty()) {
       s.tokens.resize(static_cast<size_t>(s.kv.length));
       instance.kv().truncate(s.kv, s.kv.length);
-      kept.keep(instance.kv(), std::move(s.tokens), std::move(s.kv));
+      prefix.give(s.tokens, std::exchange(s.kv, {}), s.request.cache_salt);
+      prefix.spill();
     }
     finished.prompt_tokens += f.prompt_tokens;
     finished.cached_tokens += f.cached_tokens;
@@ -359,18 +430,23 @@ struct Engine::Impl {
     counts.running = open(running);
     counts.waiting = open(waiting) + static_cast<int>(inbox.size());
     counts.pages = instance.kv().pages();
-    counts.free_pages = instance.kv().free_pages() + kept.pages();
+    counts.free_pages = instance.kv().free_pages() + prefix.evictable();
     counts.steps = finished.steps;
     counts.prompt_tokens = finished.prompt_tokens;
     counts.cached_tokens = finished.cached_tokens;
     counts.output_tokens = finished.output_tokens;
     counts.accepted_tokens = finished.accepted_tokens;
+    counts.preempted = finished.preempted;
+    if (disk) counts.disk = disk->stats();
   }
 
   const Model& model;
   const Tokenizer& tokenizer;
   Instance instance;
-  Kept kept;
+  std::string identity;
+  std::optional<DiskPages> disk;
+  PrefixTree prefix;
+  PrefillBudget budget;
   std::vector<Token> ends, unused;
   MtpDrafter mtp;
   int context, most_draft;

@@ -3,11 +3,13 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "engine/sampling.h"
+#include "kv/disk_pages.h"
 #include "model/instance.h"
 #include "text/token_mask.h"
 #include "text/tokenizer.h"
@@ -53,6 +55,7 @@ struct Request {
   bool ignore_end = false;          // go on after end tokens
   std::vector<Token> written;       // special tokens whose text comes out: those that a parser looks for
   std::shared_ptr<TokenMask> mask;  // what the answer may be; null: anything
+  std::string cache_salt;           // requests share cached rows with those of the same salt only
   // Called on the engine's thread, in order, finish last and exactly once. They must not block for long.
   std::function<void(const Output&)> output;
   std::function<void(const Finish&)> finish;
@@ -62,6 +65,8 @@ struct EngineStats {
   int running = 0, waiting = 0;
   int pages = 0, free_pages = 0;
   int64_t steps = 0, prompt_tokens = 0, cached_tokens = 0, output_tokens = 0, accepted_tokens = 0;
+  int64_t preempted = 0;  // times that a request gave its pages up for others
+  DiskStats disk;
 };
 
 // Where drafts come from.
@@ -75,6 +80,7 @@ struct EngineOptions {
   InstanceOptions instance;  // limits: sequences run at once, context tokens of all of them, rows a step
   int draft = 0;             // tokens one step tries ahead, of all sequences together; outputs are the same
   DraftBy draft_by = DraftBy::automatic;
+  std::optional<DiskOptions> disk = {};  // where pages outlive the engine
 
   InstanceOptions for_instance() const;  // with the rows of logits and the MTP layer that such steps need
 };
@@ -82,7 +88,8 @@ struct EngineOptions {
 // One thread owns all model state; any thread may call. Model and tokenizer must outlive the engine.
 class Engine {
  public:
-  // Throws Error where drafts are to come from an MTP layer that the model has not.
+  // Throws Error where drafts are to come from an MTP layer that the model has not, or the disk's folder
+  // cannot be made.
   Engine(const Model& model, const Tokenizer& tokenizer, EngineOptions options);
   ~Engine();  // cancels what runs
 

@@ -25,8 +25,8 @@ void MtpDrafter::catch_up(std::span<const Fed> fed) {
     const bool kept = !s.end || s.kv.length >= kPageTokens;  // else its pages are given back at once
     if (!follows(s, f.position) || !kept) continue;
     const int first = static_cast<int>(tokens_.size());
-    slices_.push_back({&s.kv, first, count, f.position, f.draft > 0 ? Want::last_logits : Want::nothing,
-                       s.prompt_size()});
+    slices_.push_back(
+        {&s.kv, first, count, f.position, f.draft > 0 ? Want::last_logits : Want::nothing, s.prompt_size()});
     for (int i = 0; i < count; ++i) {
       tokens_.push_back(s.tokens[static_cast<size_t>(f.position + i + 1)]);
       given_.push_back({first + i, state.normed + int64_t{f.row + i} * dim});

@@ -27,6 +27,7 @@ struct Sequence {
   int most_tokens = 0;                          // prompt and answer together
   FinishReason at_most = FinishReason::length;  // why no more
   int cached = 0;
+  int shared_pages = 0;      // whole pages that others may use
   std::vector<Token> draft;  // behind the unfed token, in the next step
   bool draft_by_mtp = false;
   LookupLength lookup_length;
