@@ -100,7 +100,7 @@ class HttpProbe {
   }
 
   // The next response (100 Continue too); `head`: to a HEAD request.
-  Response response(bool head = false, Milliseconds longest = Milliseconds(5000)) {
+  Response response(bool head = false, Milliseconds longest = Milliseconds(20'000)) {
     const auto until = std::chrono::steady_clock::now() + longest;
     Response r;
     size_t end = 0;
@@ -131,13 +131,13 @@ class HttpProbe {
   }
 
   // What comes until the other side ends, or nothing has for a while.
-  std::string rest(Milliseconds longest = Milliseconds(5000)) {
+  std::string rest(Milliseconds longest = Milliseconds(20'000)) {
     const auto until = std::chrono::steady_clock::now() + longest;
     while (receive(until)) continue;
     return take(seen_.size());
   }
   // Waits until this text has come.
-  bool wait_for(std::string_view text, Milliseconds longest = Milliseconds(5000)) {
+  bool wait_for(std::string_view text, Milliseconds longest = Milliseconds(20'000)) {
     const auto until = std::chrono::steady_clock::now() + longest;
     while (seen_.find(text) == seen_.npos)
       if (!receive(until)) return false;

@@ -116,48 +116,48 @@ TEST(HttpServerAbuse, NothingIsSmuggled) {
 
 TEST(HttpServerAbuse, SlowHeadersAndBodiesHaveTheirTime) {
   HttpServerOptions options = serving();
-  options.limits.header_time = 300ms;
-  options.limits.body_time = 300ms;
-  options.limits.idle_time = 150ms;
+  options.limits.header_time = 800ms;
+  options.limits.body_time = 800ms;
+  options.limits.idle_time = 300ms;
   HttpServer server(std::move(options));
   const auto drip = [](HttpProbe& probe, std::string_view text) {
     const auto begin = Clock::now();
     for (const char c : text) {
-      if (Clock::now() - begin > 600ms) break;
+      if (Clock::now() - begin > 1500ms) break;
       probe.send({&c, 1});
       std::this_thread::sleep_for(10ms);
     }
   };
-  const std::string slow = "GET / HTTP/1.1\r\nHost: h\r\nX: " + std::string(100, 'x');
+  const std::string slow = "GET / HTTP/1.1\r\nHost: h\r\nX: " + std::string(200, 'x');
   HttpProbe head(server.port());
   drip(head, slow);
   EXPECT_EQ(head.response().status, 408);
-  EXPECT_TRUE(head.ends_within(100ms));
+  EXPECT_TRUE(head.ends_within(1s));
   HttpProbe body(server.port());
   body.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 1000\r\n\r\n");
-  drip(body, std::string(100, 'x'));
+  drip(body, std::string(200, 'x'));
   EXPECT_EQ(body.response().status, 408);
 
   const auto begin = Clock::now();
   HttpProbe silent(server.port());
-  EXPECT_TRUE(silent.ends_within(2s));
-  EXPECT_GT(Clock::now() - begin, 290ms);
-  EXPECT_LT(Clock::now() - begin, 600ms);
+  EXPECT_TRUE(silent.ends_within(5s));
+  EXPECT_GT(Clock::now() - begin, 790ms);
+  EXPECT_LT(Clock::now() - begin, 1600ms);
   EXPECT_EQ(silent.rest(), "");
 
   HttpProbe kept(server.port());
   ASSERT_EQ(kept.ask(request_text("GET", "/")).status, 200);
   const auto idle = Clock::now();
-  EXPECT_TRUE(kept.ends_within(2s));
-  EXPECT_GT(Clock::now() - idle, 140ms);
-  EXPECT_LT(Clock::now() - idle, 290ms);
+  EXPECT_TRUE(kept.ends_within(5s));
+  EXPECT_GT(Clock::now() - idle, 290ms);
+  EXPECT_LT(Clock::now() - idle, 750ms);
 
   HttpProbe second(server.port());  // the time of a later header begins with its first byte
   ASSERT_EQ(second.ask(request_text("GET", "/")).status, 200);
   std::this_thread::sleep_for(100ms);
   const std::string text = request_text("GET", "/");
   second.send(text.substr(0, 1));
-  std::this_thread::sleep_for(200ms);
+  std::this_thread::sleep_for(400ms);
   EXPECT_EQ(second.ask(text.substr(1)).status, 200);
   drip(second, slow);
   EXPECT_EQ(second.response().status, 408);
@@ -196,7 +196,9 @@ TEST(HttpServerAbuse, StaysWellAmongManyIdleAndSlowConnections) {
   limit.rlim_cur = std::max<rlim_t>(limit.rlim_cur, std::min<rlim_t>(limit.rlim_max, 4096));
   ::setrlimit(RLIMIT_NOFILE, &limit);
   if (limit.rlim_cur < 3000) GTEST_SKIP() << "only " << limit.rlim_cur << " files may be open";
-  HttpServer server(serving());
+  HttpServerOptions options = serving();
+  options.limits.header_time = 300s;  // so that they stay as slow as they are
+  HttpServer server(std::move(options));
   std::vector<HttpProbe> idle, slow;
   for (int i = 0; i < 1000; ++i) idle.emplace_back(server.port());
   for (int i = 0; i < 200; ++i) slow.emplace_back(server.port());

@@ -29,7 +29,7 @@ class Flag {
     set_ = true;
     changed_.notify_all();
   }
-  bool wait(std::chrono::milliseconds longest = std::chrono::milliseconds(5000)) {
+  bool wait(std::chrono::milliseconds longest = std::chrono::milliseconds(20'000)) {
     std::unique_lock lock(mutex_);
     return changed_.wait_for(lock, longest, [&] { return set_; });
   }
@@ -43,7 +43,7 @@ class Flag {
 };
 
 inline bool eventually(const std::function<bool()>& holds,
-                       std::chrono::milliseconds longest = std::chrono::milliseconds(5000)) {
+                       std::chrono::milliseconds longest = std::chrono::milliseconds(20'000)) {
   const auto until = std::chrono::steady_clock::now() + longest;
   while (!holds()) {
     if (std::chrono::steady_clock::now() > until) return false;
