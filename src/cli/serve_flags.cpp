@@ -75,7 +75,8 @@ void ServeFlags::add(CLI::App& command) {
 }
 
 void ServeFlags::check() const {
-  if (engine.model.model.empty()) throw Error("is required", "--MODEL", "`minke serve MODEL`");
+  if (engine.model.model.empty())
+    throw CLI::RequiredError("MODEL is required", CLI::ExitCodes::RequiredError);
   engine.check();
   if (certificate.empty() != key.empty()) throw Error("--tls-cert and --tls-key go together", "--tls-cert");
   if (unix_socket.empty() && !is_loopback(host) && api_keys.empty() && !without_keys)

@@ -1,4 +1,5 @@
 """serve, asked by the clients people have: openai and anthropic from PyPI, unmodified, over SmolLM2."""
+import os
 import pathlib
 import subprocess
 import sys
@@ -16,7 +17,7 @@ TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required"
 
 def install():
     """Puts the clients below build; says why where that cannot be."""
-    if not (FOLDER / "anthropic").is_dir():
+    if not all((FOLDER / p).is_dir() for p in PACKAGES):
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(FOLDER)]
         done = subprocess.run([*command, *PACKAGES], capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
@@ -25,10 +26,10 @@ def install():
     return None
 
 
+os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
 WHY_NOT = install() if SMOLLM.is_file() else None
 if SMOLLM.is_file() and WHY_NOT is None:
     import anthropic
-    import httpx
     import openai
 
 
@@ -38,9 +39,8 @@ class Clients(Case):
     @classmethod
     def setUpClass(cls):
         cls.server = Server(SMOLLM, "--ctx", "1024", "--model-name", "smol")
-        plain = {"trust_env": False}
-        cls.openai = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none", http_client=httpx.Client(**plain))
-        cls.anthropic = anthropic.Anthropic(base_url=cls.server.url, api_key="none", http_client=httpx.Client(**plain))
+        cls.openai = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none")
+        cls.anthropic = anthropic.Anthropic(base_url=cls.server.url, api_key="none")
 
     @classmethod
     def tearDownClass(cls):
@@ -146,9 +146,8 @@ class Tools(Case):
         template = pathlib.Path(cls.folder.name, "tools.jinja")
         template.write_text(TEMPLATE)
         cls.server = Server(SMOLLM, "--ctx", "2048", "--model-name", "smol", "--chat-template", template, env=environment())
-        cls.openai = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none",
-                                   http_client=httpx.Client(trust_env=False))
-        cls.anthropic = anthropic.Anthropic(base_url=cls.server.url, api_key="none", http_client=httpx.Client(trust_env=False))
+        cls.openai = openai.OpenAI(base_url=cls.server.url + "/v1", api_key="none")
+        cls.anthropic = anthropic.Anthropic(base_url=cls.server.url, api_key="none")
 
     @classmethod
     def tearDownClass(cls):

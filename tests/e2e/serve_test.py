@@ -163,7 +163,7 @@ class Life(Case):
             self.fails("serve", SMOLLM, says="MINKE_PARALLEL", code=2, env=environment(MINKE_PARALLEL="many"))
 
     def test_mistakes(self):
-        self.fails("serve", says="--model", code=2)
+        self.fails("serve", says="MODEL is required", code=2)
         self.fails("serve", SMOLLM, "--host", "0.0.0.0", says=["no key is asked for", "--without-keys"], code=2)
         self.fails("serve", SMOLLM, "--tls-cert", "x", says="--tls-key", code=2)
         self.fails("serve", SMOLLM, "--api-keys", "/nonexistent", says="/nonexistent")
