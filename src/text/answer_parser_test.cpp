@@ -201,6 +201,8 @@ TEST(AnswerParser, DeepSeekV32) {
   const std::string both = parameter("true", "a \"b\"\n</｜DSML｜x") + parameter("false", "[1, {}]");
   expect_calls(v32, "4." + begin + call("add", both) + call("add", "") + end,
                {{"add", R"({"ptrue": "a \"b\"\n</｜DSML｜x", "pfalse": [1, {}]})"}, {"add", "{}"}}, "4.");
+  expect_calls(v32, begin + call("add", "\n") + end, {{"add", "{}"}});  // as its encoder writes it
+  expect_broken(v32, begin + call("add", both + "\n") + end, "markup");
   expect_broken(v32, begin + call("sub", both) + end, "'sub'");
   expect_broken(v32, begin + call("add", parameter("false", "oops")) + end, "not JSON");
   expect_broken(v32, begin + call("add", parameter("false", "")) + end, "not JSON");
