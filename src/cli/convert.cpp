@@ -2,6 +2,7 @@
 
 #include <chrono>
 #include <map>
+#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -105,6 +106,14 @@ fs::path target_of(const Flags& flags, const Model& model) {
   return to;
 }
 
+// What the new model says it was made of: the name of a pulled model, or of a file without the folders it
+// lies in.
+std::string source_of(const Flags& flags) {
+  std::error_code none;
+  if (!fs::exists(flags.model.model, none)) return flags.model.model;
+  return fs::weakly_canonical(flags.model.model, none).filename().string();
+}
+
 Converted write(const Flags& flags, const Model& model, const Conversion& conversion, const fs::path& to) {
   Interrupt interrupt(Interrupt::Second::ends);
   Converted done;
@@ -130,7 +139,7 @@ int run(const Flags& flags) {
   if (!flags.types.empty()) options.types = TypeRules::parse(flags.types);
   options.mtp = !flags.no_mtp;
   options.shard_bytes = flags.shard_bytes;
-  options.source = flags.model.model;
+  options.source = source_of(flags);
   LoadOptions load = flags.model.load_options();
   load.dry = true;
   const Model model = load_model(flags.model.path(), load);

@@ -91,15 +91,13 @@ std::vector<std::pair<std::string, std::string>> read_licence_files(const Gguf& 
 }
 
 std::string model_card(const Gguf& gguf, const std::string& name, const std::string& source) {
-  std::string card = "---\n";
+  std::string front, rest;
   for (const auto& [field, key] : {std::pair("license", "general.license"),
                                    {"license_name", "general.license.name"},
                                    {"license_link", "general.license.link"}})
     if (const GgufValue* value = gguf.find(key))
       if (const auto* text = std::get_if<std::string_view>(&value->value))
-        card += fmt::format("{}: {}\n", field, as_yaml(*text));
-  card += fmt::format("---\n\n# {}\n\nConverted from {} by `minke convert`.", as_yaml(name), as_yaml(source));
-  std::string rest;
+        front += fmt::format("{}: {}\n", field, as_yaml(*text));
   for (const auto& [key, value] : gguf.metadata()) {
     const auto* text = std::get_if<std::string_view>(&value.value);
     const bool said =
@@ -108,7 +106,11 @@ std::string model_card(const Gguf& gguf, const std::string& name, const std::str
     if (text && !said && (key.starts_with("general.") || origin))
       rest += fmt::format("- {}: {}\n", key, as_yaml(*text));
   }
-  return card + (rest.empty() ? "\n" : " What it said of itself:\n\n" + rest);
+  if (!front.empty()) front = "---\n" + front + "---\n\n";
+  std::string title = as_yaml(name);  // on one line, whatever it is
+  title = title.substr(1, title.size() - 2);
+  return fmt::format("{}# {}\n\nConverted from {} by `minke convert`.{}", front, title, source,
+                     rest.empty() ? "\n" : " What it said of itself:\n\n" + rest);
 }
 
 }  // namespace minke

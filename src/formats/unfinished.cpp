@@ -169,11 +169,11 @@ void UnfinishedOutput::write(Bytes bytes) {
     at_ += there;
     bytes = bytes.subspan(static_cast<size_t>(there));
   }
-  sum_ = checksum(sum_, bytes);
   while (!bytes.empty()) {
     const ssize_t n = ::pwrite(fd_, bytes.data(), bytes.size(), static_cast<off_t>(at_));
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) failed(folder_ / file_, "write");
+    sum_ = checksum(sum_, bytes.first(static_cast<size_t>(n)));  // as far as it was taken
     bytes = bytes.subspan(static_cast<size_t>(n));
     at_ += static_cast<uint64_t>(n);
   }

@@ -75,7 +75,8 @@ void write_rope(const Config& c, Json& json) {
   scaling.set("type", type);
   scaling.set("rope_type", type);
   scaling.set("factor", r.factor);
-  scaling.set("original_max_position_embeddings", r.original);
+  // An integer there, and numbers with a point elsewhere, is what other programs check for.
+  scaling.set("original_max_position_embeddings", static_cast<int64_t>(r.original));
   if (r.scaling == RopeScaling::yarn) write_yarn(c, scaling);
   if (r.scaling == RopeScaling::llama3) {
     scaling.set("low_freq_factor", r.low_freq);

@@ -70,13 +70,13 @@ class Planner {
   void collect() {
     std::unordered_map<std::string, size_t> places;
     const Config& c = plan_.config;
-    Weights weights = model_.weights;  // views; for their formats
-    for_each_weight(model_.config, weights, [&](const WeightSlot& slot, Mat& mat) {
+    for_each_weight(model_.config, [&](const WeightSlot& slot) {
       if (slot.layer >= c.layers + c.mtp_layers) return;
+      const Format format = format_in_source(slot);
       const Source source = sources_of(c, slot, plan_.to).front();
-      add(places, source.name, source.transform, slot, mat.format);
+      add(places, source.name, source.transform, slot, format);
       for (const std::string& copy : copies_of(c, slot, plan_.to))
-        add(places, copy, source.transform, slot, mat.format);
+        add(places, copy, source.transform, slot, format);
     });
     if (plan_.to == Container::gguf && c.rope.scaling == RopeScaling::llama3) {
       TargetTensor freqs;
@@ -84,6 +84,15 @@ class Planner {
       freqs.rule_name = freqs.to.name;
       plan_.tensors.push_back(std::move(freqs));
     }
+  }
+
+  Format format_in_source(const WeightSlot& slot) const {
+    for (const Source& source : sources_of(model_.config, slot, model_.container())) {
+      const TensorView* t =
+          model_.gguf() ? model_.gguf()->tensor(source.name) : model_.folder()->weights.tensor(source.name);
+      if (t) return t->format;
+    }
+    MINKE_CHECK(false, "{}", name(slot.role));  // loading has found all
   }
 
   // The format is the first weight's as it lies in the source, for now.
