@@ -54,7 +54,8 @@ struct CompletionRequest {
   std::vector<std::string> stop;
   std::vector<Token> stop_tokens;
   bool ignore_end = false;
-  int n = 1;  // choices for each prompt: choice p * n + i is the i-th of prompt p
+  std::string cache_salt;  // cached rows are shared with requests of the same salt only
+  int n = 1;               // choices for each prompt: choice p * n + i is the i-th of prompt p
 
   int choices() const { return n * (chat ? 1 : static_cast<int>(prompts.size())); }
 };

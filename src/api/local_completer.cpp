@@ -160,6 +160,7 @@ struct LocalCompleter::Impl {
     r.stop = asked.stop;
     r.stop_tokens = asked.stop_tokens;
     r.ignore_end = asked.ignore_end;
+    r.cache_salt = asked.cache_salt;
     if (!made.plain) r.written = written;
     if (made.grammar) {
       const int least = made.grammar->least(made.grammar->start()) + 1;

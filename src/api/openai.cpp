@@ -96,6 +96,7 @@ void read_sampling(const FieldReader& fields, CompletionRequest& request) {
     }
   }
   request.ignore_end = fields.flag("ignore_eos").value_or(false);
+  request.cache_salt = fields.text("cache_salt").value_or("");
 }
 
 ToolChoice read_tool_choice(const FieldReader& fields, std::string_view wrapped) {

@@ -38,6 +38,7 @@ constexpr Field kFields[] = {
     {"stop"},
     {"stop_token_ids"},
     {"ignore_eos"},
+    {"cache_salt"},
     {"max_tokens"},
     {"max_completion_tokens"},
     {"documents"},
@@ -77,7 +78,6 @@ constexpr Field kFields[] = {
     {"echo", kRefused, "false"},
     {"add_generation_prompt", kRefused, "true"},
     {"continue_final_message", kRefused, "false"},
-    {"cache_salt", kRefused, {}, "caches cannot be kept apart"},
 };
 
 constexpr Field kStreamOptions[] = {

@@ -37,6 +37,7 @@ constexpr Field kFields[] = {
     {"stop"},
     {"stop_token_ids"},
     {"ignore_eos"},
+    {"cache_salt"},
     {"max_tokens"},
     {"user", kHarmless},
     {"metadata", kHarmless},
@@ -57,7 +58,6 @@ constexpr Field kFields[] = {
     {"length_penalty", kRefused, "1"},
     {"prompt_logprobs", kRefused},
     {"add_special_tokens", kRefused, "true"},
-    {"cache_salt", kRefused, {}, "caches cannot be kept apart"},
 };
 
 constexpr Field kStreamOptions[] = {{"include_usage"}, {"continuous_usage_stats", kRefused, "false"}};

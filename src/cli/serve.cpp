@@ -30,8 +30,9 @@ std::string model_name(const ServeFlags& flags) {
 }
 
 // The context is each request's own; the engine's is that of all together.
-EngineOptions engine_options(const ServeFlags& flags, const Model& model) {
-  EngineOptions o{instance_options(model, flags.engine), flags.engine.draft};
+EngineOptions options_of(const ServeFlags& flags, const Model& model) {
+  EngineOptions o = engine_options(model, flags.engine);
+  o.disk = flags.disk();
   o.instance.limits.sequences = flags.parallel;
   if (o.instance.limits.context > INT32_MAX / flags.parallel)
     throw Error(
@@ -54,11 +55,11 @@ class Service {
     const Tokenizer& tokenizer = loaded_->tokenizer;
     LocalCompleterOptions options;
     options.card = {model_name(flags_), flags_.aliases, unix_time(),
-                    instance_options(model, flags_.engine).limits.context};
+                    engine_options(model, flags_.engine).instance.limits.context};
     options.kwargs = template_kwargs(flags_.engine);
     options.advised = advised_sampling(model, chat_template_of(model, tokenizer));
     ChatFormat chat = chat_format(*loaded_, flags_.engine);
-    engine_ = std::make_unique<Engine>(model, tokenizer, engine_options(flags_, model));
+    engine_ = std::make_unique<Engine>(model, tokenizer, options_of(flags_, model));
     return completer_ =
                std::make_shared<LocalCompleter>(*engine_, tokenizer, std::move(chat), std::move(options));
   }

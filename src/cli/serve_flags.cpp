@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 
 #include "base/error.h"
+#include "cli/environment.h"
 
 namespace minke {
 namespace {
@@ -68,6 +69,16 @@ void ServeFlags::add(CLI::App& command) {
       .add_option("--responses", responses,
                   "Where /v1/responses keeps answers, an SQLite file (default: in memory)")
       ->group(service);
+  command
+      .add_option(
+          "--cache", cache,
+          "Folder of cached pages, which outlive the server (default: minke/pages in the user's cache "
+          "folder); off: none")
+      ->group(service);
+  command.add_option("--cache-size", cache_size, "GiB of that folder")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->group(service);
   command.add_option("--log-level", log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str()
@@ -82,6 +93,20 @@ void ServeFlags::check() const {
   if (unix_socket.empty() && !is_loopback(host) && api_keys.empty() && !without_keys)
     throw Error(fmt::format("{} is reachable from other machines, and no key is asked for", host), "--host",
                 "--api-keys FILE asks for keys, --without-keys lets everyone in");
+}
+
+std::optional<DiskOptions> ServeFlags::disk() const {
+  if (cache == "off") return {};
+  fs::path folder = cache;
+  if (cache.empty()) {
+    const auto base = variable("XDG_CACHE_HOME"), home = variable("HOME");
+    if (!base && !home) return {};
+    folder = (base ? fs::path(*base) : fs::path(*home) / ".cache") / "minke" / "pages";
+  }
+  DiskOptions o;
+  o.folder = folder;
+  o.budget = int64_t{cache_size} << 30;
+  return o;
 }
 
 ServeOptions ServeFlags::options() const {

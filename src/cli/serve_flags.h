@@ -1,6 +1,7 @@
 #pragma once
 // Flags of `minke serve` beside those of the engine.
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,11 +20,14 @@ struct ServeFlags {
   int parallel = 4, queue = 64, connections = 2048, drain = 30;
   int most_body = 32;  // MiB
   bool without_keys = false;
+  std::string cache;    // a folder, or "off"; empty: the user's cache folder
+  int cache_size = 16;  // GiB
 
   void add(CLI::App& command);
   // Throws Error naming the flag: a certificate without its key, listening beyond this machine without keys.
   void check() const;
   ServeOptions options() const;  // without the log
+  std::optional<DiskOptions> disk() const;
 };
 
 }  // namespace minke

@@ -177,14 +177,22 @@ struct Engine::Impl {
                 spare = static_cast<int>(running.size());
       if (pool.free_pages() + prefix.pages() < wanted + spare) return;
       s.kv = prefix.take(std::span(s.tokens).first(s.tokens.size() - 1), s.request.cache_salt);
-      const int more = wanted - static_cast<int>(s.kv.pages.size());
+      // The MTP layer's last row depends on the token behind it, which is another one now: it is made anew,
+      // in a page of its own.
+      const bool anew = has_mtp && s.kv.length > 0;
+      const int more = wanted - static_cast<int>(s.kv.pages.size()) + anew;
       if (pool.free_pages() + prefix.evictable() < more + spare) {
         pool.truncate(s.kv, 0);
         MINKE_CHECK(!running.empty());
         return;
       }
-      MINKE_CHECK(prefix.make_room(more) && pool.reserve(s.kv, static_cast<int>(s.tokens.size())));
-      s.kv.mtp_length = s.kv.length;  // its last row may be another token's: a worse draft, no other answer
+      MINKE_CHECK(prefix.make_room(more));
+      if (anew) {
+        pool.own(s.kv, s.kv.length - 1);
+        pool.truncate(s.kv, s.kv.length - 1);
+      }
+      s.kv.mtp_length = s.kv.length;
+      MINKE_CHECK(pool.reserve(s.kv, static_cast<int>(s.tokens.size())));
       if (s.started == Clock::time_point{}) {
         s.cached = s.kv.length;
         s.started = Clock::now();
@@ -201,8 +209,9 @@ struct Engine::Impl {
     for (auto it = running.begin(); it != running.end(); ++it) {
       Sequence& s = **it;
       for (;;) {
-        const int upto = s.kv.length + std::min(s.unfed(), instance.state().limits.rows) +
-                         static_cast<int>(s.draft.size());
+        const int fed = s.kv.length + std::min(s.unfed(), instance.state().limits.rows) +
+                        static_cast<int>(s.draft.size());
+        const int upto = std::min(s.most_tokens, fed + (has_mtp ? most_draft : 0));  // it drafts behind them
         const int more = pages_of(upto) - static_cast<int>(s.kv.pages.size());
         if (prefix.make_room(std::max(more, 0)) && instance.kv().reserve(s.kv, upto)) break;
         if (!s.draft.empty()) {
@@ -223,8 +232,8 @@ struct Engine::Impl {
     MINKE_CHECK(running.size() > 1, "one sequence always fits");
     s.draft.clear();
     instance.kv().truncate(s.kv, s.kv.length);
-    prefix.give(std::span(s.tokens).first(static_cast<size_t>(s.kv.length)), std::exchange(s.kv, {}),
-                s.request.cache_salt);
+    const auto fed = std::span(s.tokens).first(static_cast<size_t>(s.kv.length));
+    prefix.give(fed, std::exchange(s.kv, {}), s.request.cache_salt);
     ++finished.preempted;
   }
 

@@ -22,10 +22,11 @@ InstanceOptions small(int rows, int threads) {
 // What the layer guesses behind tokens [0, fed], of which all but the last were fed.
 std::vector<Token> drafted_by_hand(const Model& model, const Request& request, std::vector<Token> tokens,
                                    int count) {
+  const int given_tokens = static_cast<int>(request.prompt.size());
   const int fed = static_cast<int>(tokens.size()) - 1, dim = model.config.dim, vocab = model.config.vocab;
   Instance instance(model, small(fed, 1));
   KvView view = reserved(instance, fed + count);
-  const SequenceSlice whole{&view, 0, fed, 0, Want::all_hidden};
+  const SequenceSlice whole{&view, 0, fed, 0, Want::all_hidden, given_tokens};
   instance.forward({std::span(tokens).first(static_cast<size_t>(fed)), {&whole, 1}, {}});
   std::vector<float> hidden(instance.state().output, instance.state().output + int64_t{fed} * dim);
   std::vector<Token> draft;
@@ -33,7 +34,7 @@ std::vector<Token> drafted_by_hand(const Model& model, const Request& request, s
     const int first = i == 0 ? 0 : fed - 1 + i, rows = i == 0 ? fed : 1;
     std::vector<GivenRow> given;
     for (int r = 0; r < rows; ++r) given.push_back({r, hidden.data() + int64_t{r} * dim});
-    const SequenceSlice slice{&view, 0, rows, first, Want::last_logits};
+    const SequenceSlice slice{&view, 0, rows, first, Want::last_logits, given_tokens};
     instance.forward_mtp(
         {std::span(tokens).subspan(static_cast<size_t>(first) + 1, static_cast<size_t>(rows)),
          {&slice, 1},
@@ -81,7 +82,7 @@ TEST(MtpDrafter, DraftsWhatTheLayerGivesByHandHoweverTheTextWasFed) {
         const int count = std::min(s.unfed(), between(random, 1, 6)),
                   drafted = static_cast<int>(s.draft.size());
         const int row = static_cast<int>(tokens.size());
-        slices.push_back({&s.kv, row, count + drafted, s.kv.length, Want::nothing});
+        slices.push_back({&s.kv, row, count + drafted, s.kv.length, Want::nothing, s.prompt_size()});
         fed.push_back({&s, row, s.kv.length, 0});
         tokens.insert(tokens.end(), s.tokens.begin() + s.kv.length, s.tokens.begin() + s.kv.length + count);
         tokens.insert(tokens.end(), s.draft.begin(), s.draft.end());

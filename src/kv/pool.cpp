@@ -64,6 +64,16 @@ void KvPool::copy_page(int32_t from, int32_t to) {
   }
 }
 
+void KvPool::own(KvView& view, int token) {
+  int32_t& page = view.pages[static_cast<size_t>(token / kPageTokens)];
+  if (uses(page) == 1) return;
+  KvView copy;
+  MINKE_CHECK(reserve(copy, 1));
+  copy_page(page, copy.pages[0]);
+  release(page);
+  page = copy.pages[0];
+}
+
 void KvPool::save_page(int32_t page, std::byte* to) const {
   for (size_t l = 0; l < layout_.size(); ++l) {
     const int64_t bytes = layout_[l].bytes * kPageTokens;

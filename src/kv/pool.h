@@ -30,6 +30,9 @@ class KvPool {
   void release(int32_t page);
   int uses(int32_t page) const { return uses_[static_cast<size_t>(page)]; }
   void copy_page(int32_t from, int32_t to);  // all rows of all layers
+  // A shared page of the view becomes a copy of its own, so that the row of `token` can be written; a free
+  // page must be there.
+  void own(KvView& view, int token);
   // A page's rows, layer after layer, to and from page_bytes of memory.
   int64_t bytes_of_page() const { return page_bytes(layout_); }
   void save_page(int32_t page, std::byte* to) const;
