@@ -110,7 +110,8 @@ struct LocalCompleter::Impl {
     const ToolChoice& choice = request.tool_choice;
     if (choice.kind == ToolChoice::Kind::required || choice.kind == ToolChoice::Kind::named) {
       if (request.ignore_end) throw Error("an answer that has to be a call ends with it", "ignore_eos");
-      const CallRules rules{required_tools(prompt, choice), request.parallel_calls, made.answer.in_reasoning};
+      const bool several = request.parallel_calls && choice.kind == ToolChoice::Kind::required;
+      const CallRules rules{required_tools(prompt, choice), several, made.answer.in_reasoning};
       made.grammar = std::make_shared<CallGrammar>(answers, rules);
     }
     return made;
