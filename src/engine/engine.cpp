@@ -179,12 +179,13 @@ struct Engine::Impl {
       s.kv = prefix.take(std::span(s.tokens).first(s.tokens.size() - 1), s.request.cache_salt);
       // The MTP layer's last row depends on the token behind it, which is another one now: it is made anew,
       // in a page of its own.
-      const bool anew = has_mtp && s.kv.length > 0;
-      const int more = wanted - static_cast<int>(s.kv.pages.size()) + anew;
+      bool anew = has_mtp && s.kv.length > 0;
+      int more = wanted - static_cast<int>(s.kv.pages.size()) + anew;
       if (pool.free_pages() + prefix.evictable() < more + spare) {
         pool.truncate(s.kv, 0);
-        MINKE_CHECK(!running.empty());
-        return;
+        if (!running.empty()) return;  // those give theirs back
+        anew = false;                  // alone it fits, without what is cached
+        more = wanted;
       }
       MINKE_CHECK(prefix.make_room(more));
       if (anew) {

@@ -51,7 +51,7 @@ void MtpDrafter::grow() {
     const int row = static_cast<int>(tokens_.size());
     const int position = s.kv.length - 1 + static_cast<int>(s.draft.size());
     tokens_.push_back(s.draft.back());
-    slices_.push_back({&s.kv, row, 1, position, Want::last_logits});
+    slices_.push_back({&s.kv, row, 1, position, Want::last_logits, s.prompt_size()});
     given_.push_back({row, instance_.state().output + g.row * dim});
     g.row = row;
   }
