@@ -179,10 +179,12 @@ TEST(OpenAiText, WritesChoices) {
   EXPECT_EQ(w.whole.at("choices").as_array()[0].at("text"), Json("ax"));
   EXPECT_EQ(w.whole.at("choices").as_array()[1].at("text"), Json("by"));
   std::string second;
-  for (const SseEvent& event : w.events)
-    if (event.data != "[DONE]")
-      for (const Json& choice : event.json().at("choices").as_array())
-        if (choice.at("index") == Json(1)) second += choice.at("text").as_string();
+  for (const SseEvent& event : w.events) {
+    if (event.data == "[DONE]") continue;
+    const Json json = event.json();
+    for (const Json& choice : json.at("choices").as_array())
+      if (choice.at("index") == Json(1)) second += choice.at("text").as_string();
+  }
   EXPECT_EQ(second, "by");
 }
 

@@ -56,6 +56,7 @@ class Service {
     LocalCompleterOptions options;
     options.card = {model_name(flags_), flags_.aliases, unix_time(),
                     engine_options(model, flags_.engine).instance.limits.context};
+    options.ends = model.config.eos;
     options.kwargs = template_kwargs(flags_.engine);
     options.advised = advised_sampling(model, chat_template_of(model, tokenizer));
     ChatFormat chat = chat_format(*loaded_, flags_.engine);
@@ -97,16 +98,17 @@ void reload(Server& server, spdlog::logger& log, const ServeFlags& flags) {
 }
 
 int serve(const ServeFlags& flags, const std::vector<Setting>& settings) {
+  flags.engine.model.path();  // throws where there is no such model
   Signals signals;
   auto log = spdlog::stderr_logger_mt("serve");
   log->set_pattern("%Y-%m-%dT%H:%M:%S.%e%z %l %v");
   log->set_level(spdlog::level::from_str(flags.log_level));
-  for (const Setting& s : settings)
-    if (!s.value.empty() && s.value != "{}") log->info("{} = {} ({})", s.flag, s.value, s.source);
   ServeOptions options = flags.options();
   options.log = log;
   Service service(flags);
   Server server(std::move(options));
+  for (const Setting& s : settings)
+    if (!s.value.empty() && s.value != "{}") log->info("{} = {} ({})", s.flag, s.value, s.source);
   fmt::print("minke: listening at {}\n", address(flags, server.port()));
   std::fflush(stdout);
 

@@ -116,7 +116,7 @@ TEST(Speculation, DraftsThatAreRightSaveTheirSteps) {
 
 TEST(Speculation, ADraftReachesNeitherPastTheEndNorIntoWhatFollows) {
   Engine engine(clairvoyant(), test_tokenizer(),
-                drafting({.sequences = 1, .context = 128, .rows = 32, .draft = 15}, DraftBy::mtp));
+                drafting({.sequences = 1, .context = 192, .rows = 32, .draft = 15}, DraftBy::mtp));
   for (const int most : {1, 2, 5, 9, 30}) {
     const Request request = request_of(prompt_of(3, 70), most);
     const Ran ran = run(engine, request);
@@ -134,7 +134,7 @@ TEST(Speculation, ADraftReachesNeitherPastTheEndNorIntoWhatFollows) {
   }
   const Ran ran = run(engine, request_of(prompt_of(5, 100), -1));
   EXPECT_EQ(ran.finish.reason, FinishReason::context);
-  EXPECT_EQ(ran.tokens.size(), 28u);
+  EXPECT_EQ(ran.tokens.size(), 92u);
 }
 
 TEST(Speculation, TheCacheGivesTheLayerWhatAFreshStartDoes) {
