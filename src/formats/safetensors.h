@@ -27,6 +27,7 @@ class Safetensors {
   std::span<const std::pair<std::string, std::string>> metadata() const { return metadata_; }
   std::span<const TensorView> tensors() const { return tensors_; }  // by shard and place
   const TensorView* tensor(std::string_view name) const;            // null where absent
+  std::span<const MappedFile> files() const { return files_; }      // the shards; none after parse
 
  private:
   void append(Safetensors shard);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "formats/gguf.h"
+#include "formats/importance.h"
 
 namespace minke {
 
@@ -55,9 +56,10 @@ uint64_t file_type(Format format);
 void check_names(std::span<const TensorView> tensors, const TypeRules& rules);
 
 struct PlannedTensor {
-  const TensorView* from = nullptr;  // in the source
-  TensorView to;                     // without bytes
-  std::optional<Format> wanted;      // where rows do not fill the blocks of what was asked for
+  const TensorView* from = nullptr;        // in the source
+  TensorView to;                           // without bytes
+  std::optional<Format> wanted;            // where rows do not fill the blocks of what was asked for
+  const Importance* importance = nullptr;  // of its columns; null: all alike
   bool copied() const { return from->dtype != DType::weights || from->format == to.format; }
 };
 
@@ -65,11 +67,31 @@ struct QuantizePlan {
   std::string rules;
   std::vector<PlannedTensor> tensors;  // in the order of the source
   int64_t bytes_before = 0, bytes_after = 0;
+  const ImportanceMatrix* importance = nullptr;
+  std::string importance_file;  // its name
 };
 
 // Throws Error for a rule that concerns no tensor, and, unless allow_requantize, where a tensor that was
 // rounded before would be rounded again.
 QuantizePlan plan_quantize(const Gguf& gguf, const TypeRules& rules, bool allow_requantize);
+
+// Tensors that are rounded to blocks without knowing which columns matter.
+struct ImportanceGaps {
+  std::vector<std::string> absent;  // no statistics at all
+  struct Unmet {
+    std::string tensor;
+    int64_t matrices, of;
+  };
+  std::vector<Unmet> unmet;  // stacks of which the text met some matrices (experts) never
+};
+
+// Has the plan's tensors rounded by the importance of their columns; `matrix` outlives the plan. Where a file
+// keeps tensors apart that others hold in one, or the other way round, statistics of the same input serve.
+// Throws Error naming the file: statistics of another width than the tensor's, or of none of the tensors.
+ImportanceGaps use_importance(QuantizePlan& plan, const ImportanceMatrix& matrix, const fs::path& file);
+
+// [matrices][cols] mean squares for a tensor of the plan that has importance.
+std::vector<float> importance_of(const PlannedTensor& tensor);
 
 struct QuantizeOptions {
   int threads = 1;

@@ -11,7 +11,7 @@ import unittest
 
 from common import GOLDEN, MINKE, SMOLLM, Case, default_interrupt, environment, needs_smollm
 
-COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize", "convert"]
+COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize", "convert", "imatrix", "kl", "serve"]
 GOLDEN_MODELS = sorted(p for p in (GOLDEN / "models").iterdir() if p.is_dir())
 QWEN = GOLDEN / "tokenizer" / "qwen2"
 
@@ -211,6 +211,17 @@ class SmolLM(Case):
         self.assertEqual(result["tokens"], 255)
         self.assertAlmostEqual(result["perplexity"], 27.398, delta=0.03)
         self.fails("perplexity", SMOLLM, self.folder / "no.txt", says="no.txt")
+
+    def test_drafts_change_no_answer(self):
+        ask = ["run", SMOLLM, "Write a list of the days of the week, three times.", "--json", "-n", 60, "--temperature", 0]
+        plain = self.json(*ask, "--draft", 0)
+        self.assertEqual(plain["drafted_tokens"], 0)
+        for by in ["auto", "lookup"]:
+            drafted = self.json(*ask, "--draft-by", by)
+            self.assertEqual(drafted["text"], plain["text"])
+            self.assertGreater(drafted["accepted_tokens"], 0)
+        self.fails(*ask, "--draft-by", "mtp", says=["no MTP layer", "lookup"])
+        self.minke(*ask, "--draft-by", "guessing", code=2)
 
     def test_logprobs(self):
         answer = self.json("run", SMOLLM, "The capital of France is", "--json", "--logprobs", 3, "-n", 5)
