@@ -20,7 +20,7 @@ namespace {
 
 struct Flags {
   ModelFlags model;  // its name and --allow-field
-  std::string to, types;
+  std::string to, types, importance;
   int64_t shard_bytes = 5'000'000'000;
   int threads = 0;
   bool no_mtp = false, overwrite = false, dry = false, json = false;
@@ -140,10 +140,18 @@ int run(const Flags& flags) {
   options.mtp = !flags.no_mtp;
   options.shard_bytes = flags.shard_bytes;
   options.source = source_of(flags);
+  ImportanceMatrix importance;
+  if (!flags.importance.empty()) {
+    importance = read_importance(flags.importance);
+    options.importance = &importance;
+    options.importance_file = flags.importance;
+  }
   LoadOptions load = flags.model.load_options();
   load.dry = true;
   const Model model = load_model(flags.model.path(), load);
   const fs::path to = target_of(flags, model);
+  if (model.gguf() && options.importance)
+    throw Error("is for types of blocks, and a folder holds none", "--importance");
   const Conversion conversion = plan_conversion(model, options);
   const auto start = std::chrono::steady_clock::now();
   Converted done;
@@ -175,6 +183,11 @@ void add_convert(CLI::App& app, Action& action) {
           "Types of the new weights, as `minke quantize` takes them: a format, or rules NAME=FORMAT with "
           "commas between (default: as they are; FP8, and blocks on their way to a folder, as BF16)")
       ->type_name("RULES");
+  command
+      .add_option(
+          "--importance", flags->importance,
+          "For a GGUF file: spare the columns that matter, by a file of `minke imatrix`, or of llama.cpp's")
+      ->type_name("FILE");
   command.add_flag("--no-mtp", flags->no_mtp, "Leave out the layers for multi-token prediction");
   command.add_option("--shard-size", flags->shard_bytes, "Bytes of each .safetensors file (default: 5GB)")
       ->transform(CLI::AsSizeValue(true))

@@ -69,6 +69,10 @@ std::vector<TargetFile> gguf_file(const Model& model, const Conversion& conversi
   header.add("general.quantization_version", {GgufType::u32, uint64_t{2}});
   add_text(header, kSource, conversion.source);
   add_text(header, kTypes, conversion.types);
+  const std::string importance = conversion.importance_file.filename().string();
+  if (conversion.importance)
+    for (const auto& [key, value] : importance_keys(*conversion.importance, importance))
+      header.add(key, value);
   config_to_gguf(config, header);
   add_tokenizer(header, folder, config);
   for (const TargetTensor& t : conversion.tensors) header.declare(t.to);
@@ -147,7 +151,7 @@ std::vector<TargetFile> folder_files(const Model& model, const Conversion& conve
 // ---- Taking up what was interrupted
 
 // Files of the source with their sizes and times: other ones give other bytes.
-std::string source_files(const Model& model) {
+std::string source_files(const Model& model, const fs::path& importance) {
   std::vector<fs::path> paths;
   const fs::path folder = model.gguf() ? model.path.parent_path() : model.path;
   if (model.gguf() && !is_split_name(model.path))
@@ -155,6 +159,7 @@ std::string source_files(const Model& model) {
   else
     for (const std::string& name : file_names(folder.empty() ? fs::path(".") : folder))
       paths.push_back(folder / name);
+  if (!importance.empty()) paths.push_back(importance);
   std::string text;
   for (const fs::path& path : paths) {
     struct stat info = {};
@@ -165,8 +170,8 @@ std::string source_files(const Model& model) {
   return text;
 }
 
-std::string identity_of(const Model& model, std::span<const TargetFile> files) {
-  std::string text = source_files(model);
+std::string identity_of(const Model& model, const Conversion& conversion, std::span<const TargetFile> files) {
+  std::string text = source_files(model, conversion.importance_file);
   for (const TargetFile& file : files) text += fmt::format("{} {:016x}\n", file.name, hash_bytes(file.head));
   return fmt::format("{:016x}", hash_bytes(text));
 }
@@ -227,7 +232,7 @@ Converted write_conversion(const Model& model, const Conversion& conversion, con
       gguf ? gguf_file(model, conversion, target) : folder_files(model, conversion);
   UnfinishedOutput::Options options;
   options.kind = gguf ? UnfinishedOutput::Kind::file : UnfinishedOutput::Kind::folder;
-  options.identity = identity_of(model, files);
+  options.identity = identity_of(model, conversion, files);
   options.sync_bytes = run.sync_bytes;
   options.checking = run.checking;
   UnfinishedOutput out(target, std::move(options));

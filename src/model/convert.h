@@ -17,6 +17,7 @@ struct TargetTensor {
   std::string rule_name;                   // its name in GGUF, by which --type knows it
   Transform transform = Transform::as_is;  // what reading the target does, and writing undoes
   std::vector<WeightSlot> slots;           // none: the frequencies of rope_freqs.weight
+  const Importance* importance = nullptr;  // of its columns, where it is rounded to blocks
   std::optional<Format> wanted;            // where rows do not fill the blocks of what was asked for
 };
 
@@ -24,7 +25,9 @@ struct ConversionOptions {
   TypeRules types;
   bool mtp = true;  // with the layers for multi-token prediction
   int64_t shard_bytes = 5'000'000'000;
-  std::string source;  // what users call the model that is read
+  std::string source;                            // what users call the model that is read
+  const ImportanceMatrix* importance = nullptr;  // of the columns of weights; outlives the conversion
+  fs::path importance_file;
 };
 
 struct Conversion {
@@ -33,6 +36,8 @@ struct Conversion {
   std::vector<TargetTensor> tensors;  // in the order they are written
   std::vector<size_t> shard_ends;     // one past the last tensor of each file
   std::string source, types;
+  const ImportanceMatrix* importance = nullptr;
+  fs::path importance_file;
   std::vector<std::string> notes;  // what is not carried over, for people to read
   int64_t bytes_before = 0, bytes_after = 0;
 };

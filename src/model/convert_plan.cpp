@@ -55,6 +55,7 @@ class Planner {
     collect();
     check_rules();
     for (TargetTensor& t : plan_.tensors) choose_format(t);
+    use_importance_matrix();
     if (plan_.to == Container::hugging_face) {
       narrow_vectors();
       make_shards();
@@ -140,6 +141,26 @@ class Planner {
     if (!asked) return;
     format = fitting_format(*asked, t.to.shape.back()).value_or(format);
     if (format != *asked) t.wanted = asked;
+  }
+
+  void use_importance_matrix() {
+    if (!options_.importance || plan_.to != Container::gguf) return;
+    QuantizePlan rounded;
+    const TensorView plain;  // F32: what becomes another type is rounded
+    for (const TargetTensor& t : plan_.tensors)
+      rounded.tensors.push_back({.from = &plain, .to = t.to, .wanted = {}});
+    const ImportanceGaps gaps = use_importance(rounded, *options_.importance, options_.importance_file);
+    for (size_t i = 0; i < plan_.tensors.size(); ++i)
+      plan_.tensors[i].importance = rounded.tensors[i].importance;
+    plan_.importance = options_.importance;
+    plan_.importance_file = options_.importance_file;
+    const auto say = [&](const std::string& first, size_t count, const char* what) {
+      plan_.notes.push_back(fmt::format("{} {}{}: their columns count alike", what, in_quotes(first),
+                                        count > 1 ? fmt::format(" and {} others", count - 1) : ""));
+    };
+    if (!gaps.absent.empty()) say(gaps.absent[0], gaps.absent.size(), "no importance for");
+    if (!gaps.unmet.empty())
+      say(gaps.unmet[0].tensor, gaps.unmet.size(), "the text never used all matrices of");
   }
 
   // Norms and routers that lay in F32 only because they came from a GGUF file go back to what the other

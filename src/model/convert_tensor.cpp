@@ -41,14 +41,15 @@ TensorMaker::TensorMaker(const Model& model, const Conversion& conversion, int t
       pool_(threads),
       out_(out),
       moved_(std::move(moved)),
+      importance_({}),
       rows_(static_cast<size_t>(threads)) {}
 
 // Whether the next bytes of the target are there.
 bool TensorMaker::pass(int64_t bytes) { return out_.skip(static_cast<uint64_t>(bytes)); }
 
-// read(r, values) gives row r; rows of a piece in parallel.
+// read(r, values) gives row r; rows of a piece in parallel. before: rows of the tensor ahead of these.
 template <typename Read>
-bool TensorMaker::write_rows(const TargetTensor& tensor, int64_t rows, Read read) {
+bool TensorMaker::write_rows(const TargetTensor& tensor, int64_t rows, Read read, int64_t before) {
   const Format format = tensor.to.format;
   const int64_t cols = tensor.to.shape.back(), bytes = row_bytes(format, cols);
   const int64_t at_once = std::clamp(kPieceWeights / cols, int64_t{1}, rows);
@@ -63,7 +64,7 @@ bool TensorMaker::write_rows(const TargetTensor& tensor, int64_t rows, Read read
         for (int64_t r = begin; r < end; ++r) {
           read(first + r, values);
           if (!all_finite(values, cols)) finite = false;
-          encode(format, values, nullptr, blocks_.data() + r * bytes, cols);
+          encode(format, values, importance_.of_row(before + first + r), blocks_.data() + r * bytes, cols);
         }
       });
       if (!finite)
@@ -80,7 +81,9 @@ bool TensorMaker::write_rows(const TargetTensor& tensor, int64_t rows, Read read
 bool TensorMaker::write_weights(const TargetTensor& tensor) {
   const Config &from = model_.config, &to = conversion_.config;
   const int64_t cols = tensor.to.shape.back(), bytes = row_bytes(tensor.to.format, cols);
+  int64_t before = 0;
   for (const WeightSlot& slot : tensor.slots) {
+    const int64_t first = std::exchange(before, before + slot.rows);
     if (pass(slot.rows * bytes)) {
       if (!moved_(slot.rows * bytes)) return false;
       continue;
@@ -96,7 +99,7 @@ bool TensorMaker::write_weights(const TargetTensor& tensor) {
       std::vector<float> before(values, values + cols);
       for (int64_t i = 0; i < cols; ++i) values[i] = before[static_cast<size_t>(turned(i, dims, half))];
     };
-    if (!write_rows(tensor, mat.rows, read)) return false;
+    if (!write_rows(tensor, mat.rows, read, first)) return false;
   }
   return true;
 }
@@ -167,6 +170,8 @@ bool TensorMaker::write_experts(const TargetTensor& tensor) {
 }
 
 bool TensorMaker::write(const TargetTensor& tensor) {
+  importance_ =
+      RowImportance({.from = nullptr, .to = tensor.to, .wanted = {}, .importance = tensor.importance});
   if (tensor.slots.empty()) {
     const std::vector<float> divisors = rope_divisors(conversion_.config.rope);
     return write_rows(tensor, 1, [&](int64_t, float* values) { std::ranges::copy(divisors, values); });

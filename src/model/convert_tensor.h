@@ -22,7 +22,7 @@ class TensorMaker {
 
  private:
   template <typename Read>
-  bool write_rows(const TargetTensor& tensor, int64_t rows, Read read);
+  bool write_rows(const TargetTensor& tensor, int64_t rows, Read read, int64_t before = 0);
   bool write_weights(const TargetTensor& tensor);
   bool write_latent(const TargetTensor& tensor);
   bool write_experts(const TargetTensor& tensor);
@@ -34,6 +34,7 @@ class TensorMaker {
   ThreadPool pool_;
   UnfinishedOutput& out_;
   std::function<bool(int64_t)> moved_;
+  RowImportance importance_;  // of the tensor being written
   std::vector<std::byte> blocks_;
   std::vector<std::vector<float>> rows_;  // [thread]
 };

@@ -205,6 +205,40 @@ TEST_F(Convert, QuantisesAsQuantizeDoes) {
   }
 }
 
+TEST_F(Convert, ImportanceAsWithQuantize) {
+  const Gguf whole = Gguf::open(convert(golden_folder("deepseek_v3"), "whole.gguf"));
+  ImportanceMatrix matrix;
+  Random random(3);
+  for (const TensorView& t : whole.tensors()) {
+    if (!is_quantizable(t)) continue;
+    const int64_t cols = t.shape.back(), matrices = t.count() / cols / t.shape[t.shape.size() - 2];
+    Importance& importance = matrix.tensors[t.name];
+    importance.counts.assign(static_cast<size_t>(matrices), 10);
+    for (int64_t i = 0; i < matrices * cols; ++i)
+      importance.sums.push_back(static_cast<float>(std::exp(2 * random.normal())));
+  }
+  const TypeRules types = TypeRules::parse("Q4_0");
+  QuantizePlan quantize = plan_quantize(whole, types, false);
+  use_importance(quantize, matrix, "some.imatrix");
+  write_quantized(whole, quantize, folder_ / "two.gguf",
+                  {.threads = 2, .overwrite = false, .progress = {}, .stopped = {}});
+  const Model model = load_model(golden_folder("deepseek_v3"), dry());
+  ConversionOptions options;
+  options.types = types;
+  options.importance = &matrix;
+  options.importance_file = "some.imatrix";
+  EXPECT_TRUE(write_conversion(model, plan_conversion(model, options), folder_ / "one.gguf", {}).whole);
+  const Gguf one = Gguf::open(folder_ / "one.gguf"), two = Gguf::open(folder_ / "two.gguf"),
+             plain = Gguf::open(convert(golden_folder("deepseek_v3"), "plain.gguf", {.types = "Q4_0"}));
+  EXPECT_EQ(one.string("quantize.imatrix.file"), "some.imatrix");
+  int others = 0;
+  for (const TensorView& t : two.tensors()) {
+    EXPECT_TRUE(bytes_of(*one.tensor(t.name)) == bytes_of(t)) << t.name;
+    others += bytes_of(*plain.tensor(t.name)) != bytes_of(t);
+  }
+  EXPECT_GT(others, 20);
+}
+
 TEST_F(Convert, WithoutTheExtraLayer) {
   const fs::path gguf = convert(golden_folder("deepseek_v3_mtp"), "trunk.gguf", {.mtp = false});
   const Model model = load_model(gguf);

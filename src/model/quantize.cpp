@@ -244,7 +244,7 @@ Format most_used(const QuantizePlan& plan) {
 void add_metadata(GgufWriter& writer, const Gguf& gguf, const QuantizePlan& plan) {
   constexpr std::string_view kBy = "general.quantized_by", kVersion = "general.quantization_version",
                              kType = "general.file_type", kSource = "minke.quantize.source",
-                             kRules = "minke.quantize.types", kImatrix = "quantize.imatrix.";
+                             kRules = "minke.quantize.types", kImatrix = kImportanceKeys;
   for (const auto& [key, value] : gguf.metadata()) {
     const bool ours = key == kBy || key == kVersion || key == kType || key == kSource || key == kRules ||
                       key.starts_with(kImatrix);
@@ -257,36 +257,9 @@ void add_metadata(GgufWriter& writer, const Gguf& gguf, const QuantizePlan& plan
   writer.add(kSource, {GgufType::string, std::string_view(source)});
   writer.add(kRules, {GgufType::string, std::string_view(plan.rules)});
   if (!plan.importance) return;
-  const auto key = [&](const char* end) { return std::string(kImatrix) + end; };
-  writer.add(key("file"), {GgufType::string, std::string_view(plan.importance_file)});
-  if (!plan.importance->datasets.empty())
-    writer.add(key("dataset"), {GgufType::string, std::string_view(plan.importance->datasets.front())});
-  writer.add(key("entries_count"), {GgufType::u32, uint64_t{plan.importance->tensors.size()}});
-  writer.add(key("chunks_count"), {GgufType::u32, uint64_t{plan.importance->chunks}});
+  for (const auto& [key, value] : importance_keys(*plan.importance, plan.importance_file))
+    writer.add(key, value);
 }
-
-// What the columns of a tensor's rows weigh.
-class RowImportance {
- public:
-  explicit RowImportance(const PlannedTensor& tensor)
-      : cols_(tensor.to.shape.back()), rows_(tensor.to.shape[tensor.to.shape.size() - 2]) {
-    if (!tensor.importance) return;
-    means_ = importance_of(tensor);
-    for (auto m = means_.begin(); m != means_.end(); m += cols_)
-      met_.push_back(std::any_of(m, m + cols_, [](float mean) { return mean > 0; }));
-  }
-
-  // Null where the text never met the row's matrix: then all columns are alike.
-  const float* of_row(int64_t row) const {
-    const auto matrix = static_cast<size_t>(row / rows_);
-    return means_.empty() || !met_[matrix] ? nullptr : means_.data() + row / rows_ * cols_;
-  }
-
- private:
-  int64_t cols_, rows_;  // of a matrix
-  std::vector<float> means_;
-  std::vector<bool> met_;
-};
 
 // Rounds a tensor, a piece after the other; rows of a piece in parallel.
 class Encoder {

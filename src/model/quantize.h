@@ -93,6 +93,27 @@ ImportanceGaps use_importance(QuantizePlan& plan, const ImportanceMatrix& matrix
 // [matrices][cols] mean squares for a tensor of the plan that has importance.
 std::vector<float> importance_of(const PlannedTensor& tensor);
 
+// What the columns of a tensor's rows weigh.
+class RowImportance {
+ public:
+  explicit RowImportance(const PlannedTensor& tensor);  // of at least two dimensions, or without importance
+  // Null where the text never met the row's matrix: then all columns are alike.
+  const float* of_row(int64_t row) const {
+    const auto matrix = static_cast<size_t>(row / rows_);
+    return means_.empty() || !met_[matrix] ? nullptr : means_.data() + row / rows_ * cols_;
+  }
+
+ private:
+  int64_t cols_ = 1, rows_ = 1;  // of a matrix
+  std::vector<float> means_;
+  std::vector<bool> met_;
+};
+
+// Keys by which a file says whose importance it was rounded with. The values are views into the arguments.
+inline constexpr std::string_view kImportanceKeys = "quantize.imatrix.";
+std::vector<std::pair<std::string, GgufValue>> importance_keys(const ImportanceMatrix& matrix,
+                                                               std::string_view file);
+
 struct QuantizeOptions {
   int threads = 1;
   bool overwrite = false;

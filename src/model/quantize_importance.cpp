@@ -90,4 +90,26 @@ ImportanceGaps use_importance(QuantizePlan& plan, const ImportanceMatrix& matrix
   return gaps;
 }
 
+RowImportance::RowImportance(const PlannedTensor& tensor) {
+  if (!tensor.importance) return;
+  cols_ = tensor.to.shape.back();
+  rows_ = tensor.to.shape[tensor.to.shape.size() - 2];
+  means_ = importance_of(tensor);
+  for (auto m = means_.begin(); m != means_.end(); m += cols_)
+    met_.push_back(std::any_of(m, m + cols_, [](float mean) { return mean > 0; }));
+}
+
+std::vector<std::pair<std::string, GgufValue>> importance_keys(const ImportanceMatrix& matrix,
+                                                               std::string_view file) {
+  std::vector<std::pair<std::string, GgufValue>> keys;
+  const auto add = [&](const char* end, GgufValue value) {
+    keys.emplace_back(std::string(kImportanceKeys) + end, value);
+  };
+  add("file", {GgufType::string, file});
+  if (!matrix.datasets.empty()) add("dataset", {GgufType::string, std::string_view(matrix.datasets.front())});
+  add("entries_count", {GgufType::u32, uint64_t{matrix.tensors.size()}});
+  add("chunks_count", {GgufType::u32, uint64_t{matrix.chunks}});
+  return keys;
+}
+
 }  // namespace minke
