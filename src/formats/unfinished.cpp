@@ -22,6 +22,7 @@ namespace {
 constexpr std::string_view kHead = "minke unfinished 1 ";
 constexpr const char* kJournal = "journal";
 constexpr size_t kMaxJournal = size_t{64} << 20, kPiece = size_t{4} << 20;
+constexpr uint64_t kAhead = uint64_t{8} << 20;  // on their way to the disk at once
 
 uint32_t checksum(uint32_t so_far, Bytes bytes) {
   return static_cast<uint32_t>(::crc32_z(so_far, reinterpret_cast<const Bytef*>(bytes.data()), bytes.size()));
@@ -146,10 +147,10 @@ bool UnfinishedOutput::check(const Piece& piece, uint64_t begin) const {
 void UnfinishedOutput::begin(const std::string& name) {
   MINKE_CHECK(fd_ < 0 && name != kJournal && name.find('/') == name.npos, "{}", name);
   file_ = name;
-  at_ = noted_ = 0;
+  at_ = noted_ = started_ = 0;
   sum_ = 0;
   for (const Piece& piece : good_)
-    if (piece.file == name) noted_ = piece.end;
+    if (piece.file == name) noted_ = started_ = piece.end;
   const fs::path path = folder_ / name;
   fd_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
   if (fd_ < 0) failed(path, "create");
@@ -177,7 +178,13 @@ void UnfinishedOutput::write(Bytes bytes) {
     bytes = bytes.subspan(static_cast<size_t>(n));
     at_ += static_cast<uint64_t>(n);
   }
-  if (at_ - std::min(at_, noted_) >= options_.sync_bytes) note();
+  if (at_ <= noted_) return;
+  if (at_ - started_ >= kAhead) {  // so that there is less to wait for in the end
+    ::sync_file_range(fd_, static_cast<off_t>(started_), static_cast<off_t>(at_ - started_),
+                      SYNC_FILE_RANGE_WRITE);
+    started_ = at_;
+  }
+  if (at_ - noted_ >= options_.sync_bytes) note();
 }
 
 // To the disk first, then into the journal.

@@ -67,6 +67,7 @@ class UnfinishedOutput {
   int fd_ = -1;
   std::string file_;
   uint64_t at_ = 0, noted_ = 0;  // where the next byte goes; up to where the journal vouches
+  uint64_t started_ = 0;         // up to where bytes are on their way to the disk
   uint32_t sum_ = 0;             // of the bytes from noted_ to at_
   bool finished_ = false;
 };

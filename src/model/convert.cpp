@@ -135,6 +135,8 @@ std::vector<TargetFile> folder_files(const Model& model, const Conversion& conve
     const TokenizerFiles tokenizer = TokenizerFiles::read(gguf);
     add("tokenizer.json", tokenizer.tokenizer_json());
     add("tokenizer_config.json", tokenizer.tokenizer_config(config.context));
+    const std::string& json = files[files.size() - 2].head;
+    Tokenizer::from_json(json, "the new tokenizer.json", files.back().head);  // before anything is written
   }
   for (auto& [name, text] : read_licence_files(gguf)) files.push_back({std::move(name), std::move(text)});
   const std::string name = config.name.empty() ? conversion.source : config.name;

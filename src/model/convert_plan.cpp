@@ -5,8 +5,9 @@
 #include <unordered_map>
 
 #include "base/error.h"
-#include "model/architecture.h"
+#include "formats/general_keys.h"
 #include "model/convert.h"
+#include "text/tokenizer_files.h"
 
 namespace minke {
 namespace {
@@ -202,11 +203,25 @@ class Planner {
     for (const TensorView& t : tensors_of(model_))
       others += t.name.starts_with("vision_model.") || t.name.starts_with("multi_modal_projector.");
     if (others > 0) plan_.notes.push_back(fmt::format("{} tensors for images are left out", others));
-    if (from.mtp_layers > 0 && plan_.config.mtp_layers > 0 && plan_.to == Container::gguf &&
-        from.arch == "deepseek_v3")
+    if (plan_.to == Container::gguf)
+      say_of_folder(*model_.folder());
+    else if (!model_.gguf()->find("tokenizer.ggml.model"))
       plan_.notes.push_back(
-          "the layer for multi-token prediction is kept; llama.cpp loads deepseek2 files without it only "
-          "(--no-mtp)");
+          "the file has no tokenizer, and so the new folder has none: it cannot run by itself");
+  }
+
+  void say_of_folder(const HfFolder& folder) {
+    GgufHeader unused;
+    for (const std::string& name : add_licence_keys(unused, folder))
+      plan_.notes.push_back(
+          fmt::format("{} is no text, or too long a one, and is left out", in_quotes(name)));
+    if (!folder.tokenizer) {
+      plan_.notes.push_back(
+          "there is no tokenizer.json, and so the new file has no tokenizer: it cannot run by itself");
+      return;
+    }
+    for (std::string& loss : TokenizerFiles::read(*folder.tokenizer).losses())
+      plan_.notes.push_back(std::move(loss));
   }
 
   const Model& model_;

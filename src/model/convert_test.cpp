@@ -187,6 +187,24 @@ TEST_F(Convert, EveryTypeByRule) {
   expect_says(error_of([&] { plan(back, {.types = "Q8_0"}); }), "holds no Q8_0");
 }
 
+// In one step what convert and quantize give in two.
+TEST_F(Convert, QuantisesAsQuantizeDoes) {
+  for (const char* types : {"Q4_0", "experts=Q5_1,attn=Q8_0,default=IQ4_NL"}) {
+    const Gguf whole = Gguf::open(convert(golden_folder("deepseek_v3"), "whole.gguf", {.overwrite = true}));
+    write_quantized(whole, plan_quantize(whole, TypeRules::parse(types), false), folder_ / "two.gguf",
+                    {.threads = 2, .overwrite = true, .progress = {}, .stopped = {}});
+    const Gguf two = Gguf::open(folder_ / "two.gguf");
+    const Gguf one =
+        Gguf::open(convert(golden_folder("deepseek_v3"), "one.gguf", {.types = types, .overwrite = true}));
+    EXPECT_EQ(one.integer("general.file_type"), two.integer("general.file_type"));
+    for (const TensorView& t : two.tensors()) {
+      ASSERT_TRUE(one.tensor(t.name)) << t.name;
+      EXPECT_EQ(one.tensor(t.name)->describe(), t.describe()) << t.name;
+      EXPECT_TRUE(bytes_of(*one.tensor(t.name)) == bytes_of(t)) << t.name;
+    }
+  }
+}
+
 TEST_F(Convert, WithoutTheExtraLayer) {
   const fs::path gguf = convert(golden_folder("deepseek_v3_mtp"), "trunk.gguf", {.mtp = false});
   const Model model = load_model(gguf);
@@ -206,6 +224,9 @@ TEST_F(Convert, OlderLayoutsBecomeFolders) {
   VerifyOptions options;
   options.threads = 2;
   expect_verified(load_model(back), golden_tensors("deepseek_v3"), options, "old");
+
+  const fs::path first = golden_as_gguf("deepseek_v32").write_split(folder_ / "split", 3);
+  expect_verified(load_model(convert(first, "parts")), golden_tensors("deepseek_v32"), options, "parts");
 }
 
 // What GGUF has no words for travels under keys of our own, and others' files are understood without them.

@@ -1,6 +1,8 @@
 // Llama 4, the text model: chunked attention, layers without rotation, one expert a token
 // (MODEL.md 1.3, 2.11).
 
+#include <cmath>
+
 #include "base/error.h"
 #include "model/architecture.h"
 
@@ -135,7 +137,8 @@ void llama4_to_hf(const Config& c, Json& json) {
   json.set("use_qk_norm", c.qk_norm);
   json.set("attn_temperature_tuning", c.temperature_scale > 0);
   if (c.temperature_scale <= 0) return;
-  json.set("floor_scale", decimal(c.temperature_floor));
+  const double floor = decimal(c.temperature_floor);  // an integer, other programs insist
+  json.set("floor_scale", floor == std::floor(floor) ? Json(static_cast<int64_t>(floor)) : Json(floor));
   json.set("attn_scale", decimal(c.temperature_scale));
 }
 

@@ -30,7 +30,7 @@ class TokenizerFiles {
   // What gets lost on the way to GGUF, for people to read.
   std::vector<std::string> losses() const;
 
-  // Throw Error where a text is not UTF-8.
+  // Of one that was read from a GGUF file. Throw Error where a text is not UTF-8.
   Json tokenizer_json() const;
   Json tokenizer_config(int context) const;  // with the chat templates
 
