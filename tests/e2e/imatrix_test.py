@@ -71,8 +71,9 @@ class RealModel(Folder):
         self.fails(*quantize, SMOLLM, says="is no importance matrix")
         # Of another model: the names fit, the widths do not.
         self.minke("imatrix", SMOLLM, SEEN, "-o", self.matrix, "--tokens", 40, "--force")
-        corpus = ROOT / "tests" / "fuzz" / "corpus" / "load" / "llama.gguf"
-        self.fails("quantize", corpus, self.folder / "out.gguf", "--type", "Q8_0", "--importance", self.matrix,
+        other = self.folder / "other.gguf"
+        self.minke("convert", ROOT / "tests" / "golden" / "models" / "llama", other)
+        self.fails("quantize", other, self.folder / "out.gguf", "--type", "Q8_0", "--importance", self.matrix,
                    says=["m.gguf", "columns", "another model"])
 
     def test_what_has_no_importance_is_said(self):
