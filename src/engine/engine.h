@@ -82,6 +82,7 @@ class Engine {
   uint64_t submit(Request request);
   void cancel(uint64_t id);  // its finish comes within a step; an unknown id is none
   EngineStats stats() const;
+  const std::vector<Token>& end_tokens() const;  // of tokenizer and model: where an answer ends
   int context() const;  // tokens that prompt and answer of one request may have together
 
  private:

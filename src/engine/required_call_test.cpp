@@ -26,13 +26,21 @@ struct Calls {
     Request r = sampled({1, 2, 3}, max_tokens, seed);
     r.ignore_end = false;
     r.sampling.temperature = temperature;
-    r.mask = std::make_shared<CallMask>(test_tokenizer(), table, grammar, test_tokenizer().end_tokens());
+    r.stop_tokens = {*test_tokenizer().find("<eos>")};
+    r.mask = std::make_shared<CallMask>(test_tokenizer(), table, grammar, r.stop_tokens);
     return r;
   }
 };
 
+// Its own end tokens are letters to the tokenizer of the tests.
+Model tiny_model() {
+  Model model = load_model(golden_folder("llama"));
+  model.config.eos.clear();
+  return model;
+}
+
 TEST(RequiredCall, ComesWhateverTheModelWouldSay) {
-  const Model model = load_model(golden_folder("llama"));
+  const Model model = tiny_model();
   for (const int draft : {0, 5}) {
     Engine engine(model, test_tokenizer(), engine_options({.draft = draft}));
     for (const CallSyntax syntax :
@@ -52,7 +60,7 @@ TEST(RequiredCall, ComesWhateverTheModelWouldSay) {
 }
 
 TEST(RequiredCall, IsTheSameWithDraftsAndBesideOthers) {
-  const Model model = load_model(golden_folder("llama"));
+  const Model model = tiny_model();
   const Calls calls(CallSyntax::hermes);
   Engine plain(model, test_tokenizer(), engine_options({})),
       drafting(model, test_tokenizer(), engine_options({.draft = 6}));
@@ -64,7 +72,7 @@ TEST(RequiredCall, IsTheSameWithDraftsAndBesideOthers) {
 }
 
 TEST(RequiredCall, LogprobsAreTheModelsOwn) {
-  const Model model = load_model(golden_folder("llama"));
+  const Model model = tiny_model();
   Engine engine(model, test_tokenizer(), engine_options({}));
   Request masked = Calls(CallSyntax::hermes).request(0, 0, 1), free = request_of({1, 2, 3}, 1);
   masked.sampling.logprobs = free.sampling.logprobs = 3;
@@ -74,7 +82,7 @@ TEST(RequiredCall, LogprobsAreTheModelsOwn) {
 
 // The engine writes special tokens that were asked for, and says which parts of the text added tokens wrote.
 TEST(RequiredCall, SpecialTokensAreWrittenWhereAskedFor) {
-  const Model model = load_model(golden_folder("llama"));
+  const Model model = tiny_model();
   Engine engine(model, test_tokenizer(), engine_options({}));
   const Token bos = *test_tokenizer().find("<bos>");
   for (const bool asked : {false, true}) {

@@ -73,6 +73,10 @@ class DsmlReader : public CallReader {
         if (c == ' ' || c == '\n') return Reading::on;
         enter(State::call_attribute);
         return fixed(c, added);
+      case State::next_parameter:
+        // The published encoder leaves a blank line where there are none, so models may, too.
+        if (c == '\n' && names_.empty() && !choice_.begun()) return Reading::on;
+        return fixed(c, added);
       case State::call_name:
       case State::name: return up_to(c, added);
       case State::text:

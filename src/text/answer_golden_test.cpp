@@ -18,14 +18,15 @@ std::vector<std::string> kinds_of_calls = {"get_weather", "add"};
 // Where this parser differs from DeepSeek's, which does not look at JSON, and is used on answers that have
 // ended, with their end token.
 constexpr std::string_view kStricter[] = {"JSON value is not checked", "empty values"};
-constexpr std::string_view kLenient[] = {"error: no end token", "error: text after the end token",
+constexpr std::string_view kLenient[] = {"error: no end token",         "error: text after the end token",
                                          "error: reasoning not closed", "error: call inside reasoning",
-                                         "error: text after the block"};
+                                         "error: text after the block", "error: think tag in content"};
 
 TEST(AnswerGolden, DeepSeekV32) {
   const AnswerFormat format = answer_format(CallSyntax::deepseek_v32, false);
   size_t differing = 0;
-  for (const Json& one : golden("deepseek_v3.2_native/parse_cases.json").at("cases").as_array()) {
+  const Json cases = golden("deepseek_v3.2_native/parse_cases.json");
+  for (const Json& one : cases.at("cases").as_array()) {
     const std::string& name = one.at("name").as_string();
     std::string text = one.at("text").as_string();
     if (const size_t end = text.find(deepseek_v32::kEos); end != text.npos) text.resize(end);
@@ -68,12 +69,14 @@ struct Model {
 };
 
 constexpr Model kModels[] = {
-    {"deepseek_v3", "deepseek_v3", CallSyntax::deepseek_v3, "<｜Assistant｜>", "", false},
+    {"deepseek_v3", "deepseek_v3", CallSyntax::deepseek_v3, "<｜Assistant｜>", "<｜end▁of▁sentence｜>",
+     false},
     {"deepseek_v3.1", "deepseek_v3", CallSyntax::deepseek_v31, "<｜Assistant｜>", "<｜end▁of▁sentence｜>",
      true},
     {"deepseek_v3.2", "deepseek_v3", CallSyntax::deepseek_v32, "<｜Assistant｜></think>",
      "<｜end▁of▁sentence｜>", true},
-    {"deepseek_r1_distill_qwen", "qwen2", CallSyntax::deepseek_v3, "<｜Assistant｜>", "", false},
+    {"deepseek_r1_distill_qwen", "qwen2", CallSyntax::deepseek_v3, "<｜Assistant｜>", "<｜end▁of▁sentence｜>",
+     false},
     {"qwen2.5_coder", "qwen2", CallSyntax::qwen25_coder, "<|im_start|>assistant\n", "<|im_end|>\n", true},
     {"qwen3", "qwen2", CallSyntax::hermes, "<|im_start|>assistant\n", "<|im_end|>\n", true},
     {"built-in deepseek-v3", "deepseek_v3", CallSyntax::deepseek_v3, "<｜Assistant｜>",
@@ -160,7 +163,8 @@ TEST(AnswerGolden, WhatTemplatesRenderComesBack) {
       expect_round_trip(model, content, {one});
       expect_round_trip(model, content, {one, two});
       expect_round_trip(model, content, {none});
-      expect_round_trip(model, content, {none, one, two});
+      // V3's own template ends the block behind each call but the first, and shows no text beside them.
+      if (model.content) expect_round_trip(model, content, {none, one, two});
     }
 }
 

@@ -132,6 +132,8 @@ TEST(AnswerParser, OnlyQwenCodersFenceIsACall) {
   expect_text(CallSyntax::qwen25_coder, fence + "\n" + fence);
   expect_text(CallSyntax::qwen25_coder, fence.substr(0, fence.size() - 1));
   expect_text(CallSyntax::qwen25_coder, "```python\nprint()\n```");
+  expect_broken(CallSyntax::qwen25_coder, "```json\n{\"name\": \"add\", \"arguments\": {\"a\": \"<tool_call>",
+                kFaultyCut);
   expect_broken(CallSyntax::qwen25_coder, "```json\n{\"name\": \"sub\", \"arguments\": {}}\n```", "'sub'");
 }
 
@@ -201,13 +203,15 @@ TEST(AnswerParser, DeepSeekV32) {
   const std::string both = parameter("true", "a \"b\"\n</｜DSML｜x") + parameter("false", "[1, {}]");
   expect_calls(v32, "4." + begin + call("add", both) + call("add", "") + end,
                {{"add", R"({"ptrue": "a \"b\"\n</｜DSML｜x", "pfalse": [1, {}]})"}, {"add", "{}"}}, "4.");
+  expect_calls(v32, begin + call("add", "\n") + end, {{"add", "{}"}});  // as its encoder writes it
+  expect_broken(v32, begin + call("add", both + "\n") + end, "markup");
   expect_broken(v32, begin + call("sub", both) + end, "'sub'");
   expect_broken(v32, begin + call("add", parameter("false", "oops")) + end, "not JSON");
   expect_broken(v32, begin + call("add", parameter("false", "")) + end, "not JSON");
   expect_broken(v32, begin + call("add", parameter("false", "[1")) + end, "not JSON");
   expect_broken(v32, begin + call("add", parameter("false", "1 2")) + end, "not JSON");
   expect_broken(v32, begin + call("add", both + both) + end, "repeated");
-  expect_broken(v32, begin.substr(1) + call("add", both) + end, "the format's own");
+  expect_broken(v32, begin.substr(1) + call("add", both) + end, "markup of a call in the text");
   expect_broken(v32, begin + call("add", both).substr(0, 90), kFaultyCut);
   expect_broken(v32, begin, kFaultyCut);
   EXPECT_EQ(parse(v32, begin + call("add", both)).calls.size(), 1u);

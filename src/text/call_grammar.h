@@ -31,7 +31,7 @@ class CallGrammar {
     JsonChecker json;
   };
 
-  // Throws Error where there is no tool or the format has no calls, and as check_tools does.
+  // Throws Error where there is no tool, or thousands, or the format has no calls, and as check_tools does.
   CallGrammar(const AnswerFormat& format, const CallRules& rules);
 
   State start() const;

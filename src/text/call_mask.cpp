@@ -51,8 +51,11 @@ bool CallMask::read(CallGrammar::State& state, Token token) const {
 
 void CallMask::choose(Choice& choice) const {
   using State = CallGrammar::State;
+  const auto is_end = [&](Token token) { return std::ranges::count(ends_, token) > 0; };
   const auto needed = [&](const State& state) { return grammar_->least(state) + 1; };  // the end token, too
-  const auto take = [&](Token token, const State& state) { choice.consider(token, needed(state)); };
+  const auto take = [&](Token token, const State& state) {
+    if (!is_end(token)) choice.consider(token, needed(state));
+  };
   const auto step = [&](State& state, char c) { return grammar_->step(state, c, false); };
   if (grammar_->done(state_))
     for (const Token end : ends_)
@@ -68,7 +71,7 @@ void CallMask::choose(Choice& choice) const {
     grammar_->step(after, 'x', false);  // as plain as any
     const int all_need = needed(after);
     for (Token t = 0; t < table_->size; ++t)
-      if (part.plain[static_cast<size_t>(t)] != 0) choice.consider(t, all_need);
+      if (part.plain[static_cast<size_t>(t)] != 0 && !is_end(t)) choice.consider(t, all_need);
     part.others.walk(state_, step, take);
   }
   const auto read_added = [&](const std::vector<Token>& tokens) {
