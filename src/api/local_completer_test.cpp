@@ -28,7 +28,6 @@ class Local {
   explicit Local(const std::string& chat_template = kTemplate, int context = 0) {
     LocalCompleterOptions options;
     options.card = {"tiny", {}, 0, context};
-    options.ends = model().config.eos;
     const ChatFormat chat = ChatFormat::from_template(chat_template, {"<bos>", "<eos>", ""});
     engine_ = std::make_unique<Engine>(model(), test_tokenizer(), engine_options({}));
     completer = std::make_unique<LocalCompleter>(*engine_, test_tokenizer(), chat, std::move(options));
