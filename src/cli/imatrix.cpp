@@ -78,6 +78,7 @@ int run(const Flags& flags) {
   const std::vector<Token> tokens = flags.text.tokens(tokenizer);
   InstanceOptions options = flags.text.options(flags.model);
   options.limits.logit_rows = 1;
+  options.limits.mtp = true;  // its matrices have statistics too
   options.limits.inspect =
       model.config.indexer.has_value();  // its queries are computed from the first token on
   require_memory(model, options);

@@ -139,7 +139,7 @@ int run(const Flags& flags) {
   std::error_code ec;
   if (fs::is_directory(in, ec))
     throw Error("is a folder, and only GGUF files are quantised", in.string(),
-                "convert it to GGUF in F16 or BF16 first");
+                "`minke convert` with --type makes a GGUF file with these types of it");
   const Gguf gguf = Gguf::open(in);
   QuantizePlan plan = plan_quantize(gguf, rules, flags.requantize);
   ImportanceMatrix importance;

@@ -49,6 +49,7 @@ InstanceOptions exact_options(const Config& config, int rows, int threads = 2) {
   o.limits.context = 256;
   o.limits.threads = threads;
   o.limits.inspect = config.indexer.has_value();
+  o.limits.mtp = true;
   return o;
 }
 

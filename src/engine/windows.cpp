@@ -38,7 +38,7 @@ void run_window(std::span<Instance* const> instances, std::span<const Token> win
   for (int at = 0; at < n; at += rows) {
     const int count = std::min(rows, n - at);
     for (size_t i = 0; i < instances.size(); ++i) {
-      const SequenceSlice slice{&views[i], 0, count, at, Want::all_hidden};
+      const SequenceSlice slice{&views[i], 0, count, at, Want::all_hidden, n};
       instances[i]->forward(
           {window.subspan(static_cast<size_t>(at), static_cast<size_t>(count)), {&slice, 1}, {}});
     }

@@ -22,7 +22,8 @@ constexpr int64_t kPieceWeights = int64_t{2} << 20, kPieceBytes = int64_t{8} << 
 constexpr std::array<std::string_view, 7> kGroups = {"embd",   "output",  "attn",   "ffn",
                                                      "shared", "experts", "default"};
 
-// What other programs call a file whose weights are mostly of this format (general.file_type).
+}  // namespace
+
 uint64_t file_type(Format format) {
   switch (format) {
     case Format::f32: return 0;
@@ -53,6 +54,8 @@ uint64_t file_type(Format format) {
   return 0;
 }
 
+namespace {
+
 // A format of about the same size for rows that fill blocks of 32, but not of 256.
 Format for_short_rows(Format format) {
   switch (format) {
@@ -65,6 +68,16 @@ Format for_short_rows(Format format) {
     default: return format;
   }
 }
+
+}  // namespace
+
+std::optional<Format> fitting_format(Format wanted, int64_t cols) {
+  for (const Format format : {wanted, for_short_rows(wanted)})
+    if (cols % info(format).block == 0) return format;
+  return std::nullopt;
+}
+
+namespace {
 
 bool was_rounded(const TensorView& tensor) { return info(tensor.format).block > 1; }
 
@@ -159,16 +172,13 @@ bool is_quantizable(const TensorView& tensor) {
          !part.starts_with("ffn_gate_inp") && part != "indexer.proj";
 }
 
-namespace {
-
-// Every name in the rules must be that of a group, or of a tensor that can be quantised.
-void check_names(const Gguf& gguf, const TypeRules& rules) {
+void check_names(std::span<const TensorView> tensors, const TypeRules& rules) {
   for (const TypeRules::Rule& rule : rules.rules()) {
     if (std::ranges::find(kGroups, rule.name) != kGroups.end()) continue;
     const auto concerns = [&](const TensorView& t) {
       return is_quantizable(t) && (part_of(t.name) == rule.name || fits(t.name, rule.name));
     };
-    if (std::ranges::any_of(gguf.tensors(), concerns)) continue;
+    if (std::ranges::any_of(tensors, concerns)) continue;
     throw Error(fmt::format("no weight that is quantised is called {}", in_quotes(rule.name)), "--type",
                 "groups are embd, output, attn, ffn, shared, experts, default; others are tensors, such as "
                 "ffn_down or "
@@ -176,10 +186,8 @@ void check_names(const Gguf& gguf, const TypeRules& rules) {
   }
 }
 
-}  // namespace
-
 QuantizePlan plan_quantize(const Gguf& gguf, const TypeRules& rules, bool allow_requantize) {
-  check_names(gguf, rules);
+  check_names(gguf.tensors(), rules);
   QuantizePlan plan;
   plan.rules = rules.text();
   const bool tied = gguf.tensor("output.weight") == nullptr;
@@ -188,10 +196,7 @@ QuantizePlan plan_quantize(const Gguf& gguf, const TypeRules& rules, bool allow_
     planned.to.bytes = {};
     const std::optional<Format> wanted = is_quantizable(tensor) ? rules.of(tensor.name, tied) : std::nullopt;
     if (wanted) {
-      const auto whole = [&](Format format) { return tensor.shape.back() % info(format).block == 0; };
-      Format format = *wanted;
-      if (!whole(format)) format = for_short_rows(format);
-      if (!whole(format)) format = tensor.format;
+      const Format format = fitting_format(*wanted, tensor.shape.back()).value_or(tensor.format);
       if (format != *wanted) planned.wanted = wanted;
       planned.to.format = format;
       if (!planned.copied() && was_rounded(tensor) && !allow_requantize)

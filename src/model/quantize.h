@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,6 +45,15 @@ std::string_view weight_group(std::string_view tensor);
 
 // Whether it is a matrix, or a stack of them, that may be quantised: no vector, norm, bias or router.
 bool is_quantizable(const TensorView& tensor);
+
+// For rows of so many columns: the format, or one of about the same size with shorter blocks, or nothing.
+std::optional<Format> fitting_format(Format wanted, int64_t cols);
+
+// What other programs call a file whose weights are mostly of this format (general.file_type).
+uint64_t file_type(Format format);
+
+// Throws Error (subject "--type") for a rule that concerns none of the tensors.
+void check_names(std::span<const TensorView> tensors, const TypeRules& rules);
 
 struct PlannedTensor {
   const TensorView* from = nullptr;        // in the source

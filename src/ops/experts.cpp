@@ -84,7 +84,7 @@ void grouped_linear(const Context& ctx, const Workspace& work, ExpertSource& sou
     const int row = u / static_cast<int>(products.size()) * step;
     const int first = space.starts[e];
     MINKE_CHECK(w.rows == any.rows && grain_of(ctx, w) == grain_at(e));
-    ctx.kernels.multiply(w, row, std::min(step, w.rows - row),
+    ctx.kernels.multiply(near(ctx, w, thread), row, std::min(step, w.rows - row),
                          operand_of(work, grain_at(e), first, count, cols),
                          p.out + int64_t{first} * w.rows + row, w.rows, false, work.scratch_of(thread));
   });

@@ -48,7 +48,7 @@ void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::sp
         continue;
       }
       const int first = static_cast<int>(claim) * step, count = std::min(step, p.w->rows - first);
-      ctx.kernels.multiply(*p.w, first, count, operand, p.out + first, p.stride, p.add,
+      ctx.kernels.multiply(near(ctx, *p.w, thread), first, count, operand, p.out + first, p.stride, p.add,
                            work.scratch_of(thread));
       if (p.bias) add_bias(ctx.kernels, p, first, count, x.count);
       return;
@@ -89,7 +89,7 @@ void head_linear(const Context& ctx, const Workspace& work, int rows, const Head
     const Operand operand{prepared, grain, rows, cols};
     const int step = kPanel * kMaxPanels, base = static_cast<int>(head) * p.out_cols;
     for (int r = 0; r < p.out_cols; r += step) {
-      ctx.kernels.multiply(*p.w, base + r, std::min(step, p.out_cols - r), operand,
+      ctx.kernels.multiply(near(ctx, *p.w, thread), base + r, std::min(step, p.out_cols - r), operand,
                            p.out + head * p.out_head + r, p.out_stride, false, gemm_scratch);
     }
   });
