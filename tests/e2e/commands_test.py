@@ -315,7 +315,7 @@ class SmolLM(Case):
         text = self.folder / "text.txt"
         text.write_text((GOLDEN / "real" / "text.txt").read_text() * 20)
         for args in (["run", SMOLLM, "Count to ten thousand.", "--ignore-end"], ["perplexity", SMOLLM, text],
-                     ["bench", SMOLLM, "-p", "2048", "-r", "50"]):
+                     ["bench", SMOLLM, "-p", "2048", "-r", "50"], ["imatrix", SMOLLM, text, "-o", self.folder / "m.gguf"]):
             child = subprocess.Popen([MINKE, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                      stdin=subprocess.DEVNULL, preexec_fn=default_interrupt)
             time.sleep(1.5)
