@@ -100,9 +100,7 @@ void measure(const char* path, int depth, int rounds) {
   const DraftCost cost = draft_cost(model);
   std::printf("a step of one row at %d tokens: %.2f ms\n", depth, one * 1e3);
   for (size_t i = 1; i < std::size(kRows); ++i) {
-    const double ratio = median(steps[i]) / one;
-    std::printf("%d rows: x %.2f, each further one %.2f (taken for %.2f)\n", kRows[i], ratio,
-                (ratio - 1) / (kRows[i] - 1), cost.row);
+    std::printf("%d rows: x %.2f (taken for %.2f)\n", kRows[i], median(steps[i]) / one, cost.step(kRows[i]));
   }
   if (pass.empty()) return;
   std::printf("MTP pass: %.2f (taken for %.2f); without head %.2f\n", median(pass) / one, cost.pass,

@@ -168,9 +168,7 @@ struct LocalCompleter::Impl {
       if (r.max_tokens < least)
         throw Error(fmt::format("{} tokens may not be enough for a call, {} are", r.max_tokens, least),
                     "max_tokens");
-      std::vector<Token> ends = tokenizer.end_tokens();
-      ends.insert(ends.end(), options.ends.begin(), options.ends.end());
-      r.mask = std::make_shared<CallMask>(tokenizer, table, made.grammar, std::move(ends));
+      r.mask = std::make_shared<CallMask>(tokenizer, table, made.grammar, engine.end_tokens());
     }
     if (const auto fim = tokenizer.fim(); fim && !asked.chat)
       for (const Token t : {fim->prefix, fim->suffix, fim->middle}) r.stop_tokens.push_back(t);

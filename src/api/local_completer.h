@@ -14,7 +14,6 @@ struct LocalCompleterOptions {
   ModelCard card;              // context: at most the engine's; 0: as much
   Json kwargs = JsonObject{};  // for the template; a request's own go before
   Sampling advised;            // what a request does not say
-  std::vector<Token> ends;     // that end an answer, beside the tokenizer's
 };
 
 class LocalCompleter final : public Completer {

@@ -11,7 +11,11 @@ namespace minke {
 namespace {
 
 const Model& model() {
-  static const Model llama = load_model(golden_folder("llama"));
+  static const Model llama = [] {
+    Model made = load_model(golden_folder("llama"));
+    made.config.eos = {*test_tokenizer().find("<eos>")};  // its own is a quotation mark here
+    return made;
+  }();
   return llama;
 }
 
@@ -24,7 +28,6 @@ class Local {
   explicit Local(const std::string& chat_template = kTemplate, int context = 0) {
     LocalCompleterOptions options;
     options.card = {"tiny", {}, 0, context};
-    options.ends = model().config.eos;
     const ChatFormat chat = ChatFormat::from_template(chat_template, {"<bos>", "<eos>", ""});
     engine_ = std::make_unique<Engine>(model(), test_tokenizer(), engine_options({}));
     completer = std::make_unique<LocalCompleter>(*engine_, test_tokenizer(), chat, std::move(options));
@@ -156,7 +159,8 @@ TEST(LocalCompleter, ARequiredCallIsMade) {
     request.sampling.seed = seed;
     const Local::Result result = local.run(request);
     EXPECT_EQ(result.reasons[0], EndReason::calls);
-    EXPECT_TRUE(result.texts[0].starts_with("look{")) << result.texts[0];
+    EXPECT_NE(result.texts[0].find("look{"), std::string::npos)
+        << result.texts[0];  // perhaps after reasoning
   }
   request.tool_choice.name = "hide";
   EXPECT_EQ(subject_of([&] { local.run(request); }), "tool_choice");

@@ -56,8 +56,9 @@ class ResponseWriter final : public AnswerWriter {
 
   std::string begin() override {
     const Json response = json("in_progress");
-    return send("response.created", {{"response", response}}) +
-           send("response.in_progress", {{"response", response}});
+    std::string out = send("response.created", {{"response", response}});
+    out += send("response.in_progress", {{"response", response}});
+    return out;
   }
 
   std::string event(const CompletionEvent& event) override {

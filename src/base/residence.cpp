@@ -92,10 +92,10 @@ int read_at(int fd, std::byte* to, int64_t offset, int64_t bytes) {
   return 0;
 }
 
-std::string limit_text() {
+// Why nothing more can be locked.
+std::string lock_refusal(int error) {
   rlimit limit = {};
-  if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0) return "RLIMIT_MEMLOCK is too low";
-  if (limit.rlim_cur == RLIM_INFINITY) return "RLIMIT_MEMLOCK is unlimited, but memory is short";
+  if (::getrlimit(RLIMIT_MEMLOCK, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY) return reason(error);
   return fmt::format("RLIMIT_MEMLOCK allows {:.1f} MB", static_cast<double>(limit.rlim_cur) / 1e6);
 }
 
@@ -210,11 +210,9 @@ void lock_in_memory(std::span<const Bytes> ranges) {
   for (const Bytes& range : ranges) all += static_cast<double>(range.size());
   for (size_t i = 0; i < ranges.size(); ++i) {
     if (ranges[i].empty() || ::mlock2(ranges[i].data(), ranges[i].size(), MLOCK_ONFAULT) == 0) continue;
-    const int error = errno;
-    const std::string limit = limit_text();
+    const std::string refusal = lock_refusal(errno);
     for (size_t j = 0; j < i; ++j) ::munlock(ranges[j].data(), ranges[j].size());
-    throw Error(fmt::format("cannot lock {} in memory: {} ({})", gigabytes(all), limit, reason(error)),
-                "--lock",
+    throw Error(fmt::format("cannot lock {} in memory: {}", gigabytes(all), refusal), "--lock",
                 "`ulimit -l unlimited` raises it as root; else \"memlock\" in /etc/security/limits.conf, "
                 "LimitMEMLOCK=infinity in a systemd unit, --ulimit memlock=-1 of a container");
   }

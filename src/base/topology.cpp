@@ -2,11 +2,11 @@
 
 #include <algorithm>
 
-#include "base/error.h"
-
 #if defined(MINKE_HWLOC)
 #include <hwloc.h>
 #endif
+
+#include "base/error.h"
 
 namespace minke {
 

@@ -56,7 +56,6 @@ class Service {
     LocalCompleterOptions options;
     options.card = {model_name(flags_), flags_.aliases, unix_time(),
                     engine_options(model, flags_.engine).instance.limits.context};
-    options.ends = model.config.eos;
     options.kwargs = template_kwargs(flags_.engine);
     options.advised = advised_sampling(model, chat_template_of(model, tokenizer));
     ChatFormat chat = chat_format(*loaded_, flags_.engine);

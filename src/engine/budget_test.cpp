@@ -5,38 +5,49 @@
 namespace minke {
 namespace {
 
-// A machine that takes `step` seconds to read the weights and `row` for each prompt row beyond.
-int settled(double step, double row) {
+constexpr double kStep = 0.033;  // seconds a machine takes to read the weights
+
+// Rows after the machine took `row` seconds for each prompt row for a while.
+int settled(double row, int answers = 1, int prompts = 1) {
   PrefillBudget budget;
-  for (int i = 0; i < 20; ++i) budget.learn(3, 0, step);
-  for (int i = 0; i < 200; ++i) {
-    const int rows = budget.rows(3, 512);
-    budget.learn(3, rows, step + row * rows);
+  for (int i = 0; i < 20; ++i) budget.learn(answers, 0, kStep);
+  for (int i = 0; i < 50; ++i) {
+    const int rows = budget.rows(answers, prompts, 512);
+    budget.learn(answers, rows, kStep + row * rows);
   }
-  return budget.rows(3, 512);
+  return budget.rows(answers, prompts, 512);
 }
 
-TEST(PrefillBudget, AloneAPromptTakesAll) { EXPECT_EQ(PrefillBudget().rows(0, 512), 512); }
+TEST(PrefillBudget, AloneAPromptTakesAll) { EXPECT_EQ(PrefillBudget().rows(0, 1, 512), 512); }
 
-TEST(PrefillBudget, SettlesWhereAStepIsNotMuchSlower) {
+TEST(PrefillBudget, BesideAnAnswerAStepIsNotMuchSlower) {
   for (const double row : {0.0005, 0.002, 0.004}) {
-    const int rows = settled(0.033, row);
-    EXPECT_LE(0.033 + row * rows, 0.033 * 3) << row;
-    EXPECT_GE(0.033 + row * rows, 0.033 * 1.7) << row;
+    const double step = kStep + row * settled(row);
+    EXPECT_LE(step, kStep * 2.6) << row;
+    EXPECT_GE(step, kStep * 1.9) << row;
   }
 }
 
-TEST(PrefillBudget, NeverStandsStill) {
-  EXPECT_GE(settled(0.033, 1.0), 8);
-  EXPECT_EQ(settled(0.033, 0), 512);
+TEST(PrefillBudget, ManyPromptsBesideFewAnswersGetMore) {
+  EXPECT_GT(settled(0.004, 1, 7), 5 * settled(0.004, 1, 1));
+  EXPECT_EQ(settled(0.004, 7, 1), settled(0.004, 1, 1));
 }
 
-TEST(PrefillBudget, AShortPromptTeachesNothing) {
-  PrefillBudget budget;
-  budget.learn(1, 0, 0.01);
-  for (int i = 0; i < 100; ++i) budget.learn(1, 1, 0.011);
-  EXPECT_EQ(budget.rows(1, 512), 16);
+TEST(PrefillBudget, NeverStandsStillAndNeverPassesTheStep) {
+  EXPECT_EQ(settled(1.0), 8);
+  EXPECT_EQ(settled(1e-9), 512);
 }
+
+TEST(PrefillBudget, FollowsTheMachine) {
+  PrefillBudget budget;
+  for (int i = 0; i < 20; ++i) budget.learn(1, 0, kStep);
+  for (int i = 0; i < 20; ++i) budget.learn(1, 16, kStep + 16 * 0.001);
+  const int quick = budget.rows(1, 1, 512);
+  for (int i = 0; i < 20; ++i) budget.learn(1, 16, kStep + 16 * 0.004);
+  EXPECT_LT(budget.rows(1, 1, 512), quick / 3);
+}
+
+TEST(PrefillBudget, BeforeAnythingIsKnownItIsCareful) { EXPECT_EQ(PrefillBudget().rows(1, 1, 512), 16); }
 
 }  // namespace
 }  // namespace minke

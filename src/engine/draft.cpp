@@ -1,6 +1,7 @@
 #include "engine/draft.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "model/weights.h"
 
@@ -9,8 +10,10 @@ namespace {
 
 constexpr int kLongestMatch = 16;  // longer ones tell no more
 constexpr int kLongestPause = 64;
-constexpr double kRowWork = 0.1;  // of a step, where all rows share all weights
-constexpr double kForget = 0.9;   // what an earlier draft counts beside the next
+// What weights that several rows share cost above what one row pays, and the arithmetic of each further row,
+// in steps: measured (docs/performance.md).
+constexpr double kShared = 0.3, kRowWork = 0.18;
+constexpr double kForget = 0.9;  // what an earlier draft counts beside the next
 
 }  // namespace
 
@@ -69,9 +72,15 @@ DraftCost draft_cost(const Model& model) {
     shared += static_cast<double>(weights.head.bytes());
     mtp += static_cast<double>(weights.head.bytes());
   }
-  const double step = shared + experts;
-  const double others = c.moe ? 1 - static_cast<double>(c.moe->router.active) / c.moe->router.experts : 0;
-  return {kRowWork + others * experts / step, mtp / step};
+  DraftCost cost{experts / (shared + experts), 1, mtp / (shared + experts)};
+  if (c.moe) cost.chosen = static_cast<double>(c.moe->router.active) / c.moe->router.experts;
+  return cost;
+}
+
+double DraftCost::step(int rows) const {
+  if (rows == 1) return 1;
+  const double different = (1 - std::pow(1 - chosen, rows)) / chosen;  // experts, to those of one row
+  return (1 - experts) * (1 + kShared) + experts * different + kRowWork * (rows - 1);
 }
 
 int MtpLength::next(int most, const DraftCost& cost, int sequences) {
@@ -80,17 +89,15 @@ int MtpLength::next(int most, const DraftCost& cost, int sequences) {
     --pause_;
     return 0;
   }
-  // A step of several sequences is shared by them, and a row more costs a larger part of each one's share.
-  const double share = (1 + cost.row * (sequences - 1)) / sequences;
-  const double token = cost.row / share + cost.pass;
-  double expected = 1, chance = 1,
-         best = 1;  // tokens of the step; that the draft is right so far; tokens a cost
+  // Tokens of a step over its cost, all sequences drafting alike; for the plain step it is 1.
+  const double plain = cost.step(sequences);
+  double expected = 1, chance = 1, best = 1;
   int length = 0;
   for (int i = 0; i < std::min(most, kDeepest); ++i) {
     const Rate& r = rates_[static_cast<size_t>(i)];
     chance *= r.right / r.tried;
     expected += chance;
-    const double rate = expected / (1 + (i + 1) * token);
+    const double rate = expected / (cost.step(sequences * (i + 2)) / plain + (i + 1) * cost.pass);
     if (rate <= best) continue;
     best = rate;
     length = i + 1;

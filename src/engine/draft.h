@@ -32,12 +32,14 @@ class LookupLength {
   int pause_ = 0, next_pause_ = 1;
 };
 
-// What drafting costs, a plain step of one sequence being 1.
+// What drafting costs, by the bytes that are read. A plain step of one sequence is 1.
 struct DraftCost {
-  double row = 0;   // each further row of a step: its arithmetic, and the experts that only it chose
-  double pass = 0;  // a row through MTP layer and head
+  double experts = 0;  // of a step: the experts that a row chose
+  double chosen = 1;   // of all experts
+  double pass = 0;     // a row through MTP layer and head
+
+  double step(int rows) const;
 };
-// By the bytes that are read.
 DraftCost draft_cost(const Model& model);
 
 // How much to draft by the MTP layer for one sequence: as many tokens as pay, by how often those at each

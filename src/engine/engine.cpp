@@ -277,7 +277,7 @@ struct Engine::Impl {
     const auto answers = static_cast<int>(in_step.size()), rows = static_cast<int>(tokens.size());
     // Prompts share what is left.
     int prompts = static_cast<int>(running.size()) - answers;
-    left = std::min(left, budget.rows(answers, left));
+    left = std::min(left, budget.rows(answers, prompts, left));
     for (auto& s : running) {
       if (s->answer_size() > 0 && s->unfed() == 1) continue;
       add(*s, std::max(kLeastShare, left / prompts));

@@ -110,7 +110,7 @@ struct DiskPages::Impl {
 
   // ---- under the mutex
 
-  void forget(const PageKey& key) {
+  void forget(PageKey key) {  // a copy: the entry that has it goes
     const auto it = entries.find(key);
     if (it == entries.end()) return;
     total -= it->second.bytes;

@@ -129,6 +129,7 @@ TEST_F(Disk, TheLeastRecentlyUsedMakesRoom) {
   put(disk, 4);
   disk.sync();
   EXPECT_FALSE(disk.has(key(2)));
+  EXPECT_FALSE(fs::exists(file_of(key(2))));
   for (const int i : {1, 3, 4}) EXPECT_TRUE(get(disk, i)) << i;
   EXPECT_LE(disk.stats().bytes, 3 * (kBytes + 320));
 }

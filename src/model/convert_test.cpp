@@ -68,6 +68,7 @@ std::vector<float> logits_of(const Model& model) {
   options.limits.rows = options.limits.logit_rows = kTokens;
   options.limits.context = 64;
   options.limits.threads = 2;
+  options.limits.mtp = true;
   Instance instance(model, options);
   KvView view = reserved(instance, kTokens);
   Random random(7);

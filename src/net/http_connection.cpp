@@ -14,7 +14,7 @@ constexpr size_t kReadHead = 8 << 10, kReadBody = 64 << 10;
 constexpr size_t kReadAhead = 64 << 10;  // of requests that come while a reply is under way
 constexpr auto kLook = 100ms;            // how often a client that is not read from is looked after
 constexpr auto kRefusedTime = 2s;        // for the header of a request that is refused anyway
-constexpr auto kLinger = 30s, kLingerSilence = 5s;
+constexpr auto kLingerSilence = 5s;
 
 ServerRequest head_of(const ServerRequest& request) {
   return {.number = request.number,
@@ -307,7 +307,7 @@ void HttpConnection::on_drain() {
 void HttpConnection::linger() {
   if (client_ended_) return close();
   state_ = State::lingering;
-  linger_by_ = Clock::now() + kLinger;
+  linger_by_ = Clock::now() + limits_.body_time;  // what is left to come is a body, mostly
   read_by_ = Clock::now() + kLingerSilence;
   input_.remove(input_.bytes().size());
   stream_->end_writing();

@@ -18,9 +18,9 @@ std::vector<std::string> kinds_of_calls = {"get_weather", "add"};
 // Where this parser differs from DeepSeek's, which does not look at JSON, and is used on answers that have
 // ended, with their end token.
 constexpr std::string_view kStricter[] = {"JSON value is not checked", "empty values"};
-constexpr std::string_view kLenient[] = {"error: no end token", "error: text after the end token",
+constexpr std::string_view kLenient[] = {"error: no end token",         "error: text after the end token",
                                          "error: reasoning not closed", "error: call inside reasoning",
-                                         "error: text after the block"};
+                                         "error: text after the block", "error: think tag in content"};
 
 TEST(AnswerGolden, DeepSeekV32) {
   const AnswerFormat format = answer_format(CallSyntax::deepseek_v32, false);

@@ -7,7 +7,6 @@
 #include "base/error.h"
 #include "text/answer_machine.h"
 #include "text/answer_texts.h"
-#include "text/deepseek_v32_text.h"
 
 namespace minke {
 namespace {
@@ -84,7 +83,7 @@ struct AnswerParser::Impl {
 
   void start(char c, bool added) {
     append(held, c, added);
-    if (!starts.begun() && is_json_space(c)) return;
+    if (!starts.begun() && is_json_space(c) && held.text.size() < max_held) return;
     const int found = starts.step(c, added);
     if (found == Choice::kOpen) return;
     if (found == Choice::kNone) return read_as_text(std::exchange(held, {}));
@@ -171,10 +170,7 @@ struct AnswerParser::Impl {
 
   void finish() {
     if (mode == Mode::start) read_as_text(std::exchange(held, {}));
-    if (mode == Mode::call) {
-      settle(reader->finish());
-      if (mode == Mode::call) begin(Mode::text);
-    }
+    while (mode == Mode::call) settle(reader->finish());  // what turns out to be text may open a call
     if (mode == Mode::reasoning) {
       const std::string rest = finder.take_held();
       give(rest, [&](std::string_view part) { out.reasoning(part); });
@@ -190,12 +186,8 @@ struct AnswerParser::Impl {
 
   void look_for_faults() {
     const ParsedAnswer& answer = out.answer();
-    if (format.calls == CallSyntax::deepseek_v32) {
-      for (const std::string_view token :
-           {deepseek_v32::kBos, deepseek_v32::kEos, kThinkOpen, kThinkClose, kDsml})
-        if (answer.content.find(token) != std::string::npos)
-          return out.fail(fmt::format("the format's own '{}' in the text", token));
-    }
+    if (format.calls == CallSyntax::deepseek_v32 && answer.content.find(kDsml) != std::string::npos)
+      return out.fail("markup of a call in the text");
     const bool unmarked = std::ranges::any_of(openings, [](const CallOpening& o) { return !o.marked; });
     if (answer.calls.empty() && unmarked) look_for_call(answer.content);
   }

@@ -132,6 +132,8 @@ TEST(AnswerParser, OnlyQwenCodersFenceIsACall) {
   expect_text(CallSyntax::qwen25_coder, fence + "\n" + fence);
   expect_text(CallSyntax::qwen25_coder, fence.substr(0, fence.size() - 1));
   expect_text(CallSyntax::qwen25_coder, "```python\nprint()\n```");
+  expect_broken(CallSyntax::qwen25_coder, "```json\n{\"name\": \"add\", \"arguments\": {\"a\": \"<tool_call>",
+                kFaultyCut);
   expect_broken(CallSyntax::qwen25_coder, "```json\n{\"name\": \"sub\", \"arguments\": {}}\n```", "'sub'");
 }
 
@@ -209,7 +211,7 @@ TEST(AnswerParser, DeepSeekV32) {
   expect_broken(v32, begin + call("add", parameter("false", "[1")) + end, "not JSON");
   expect_broken(v32, begin + call("add", parameter("false", "1 2")) + end, "not JSON");
   expect_broken(v32, begin + call("add", both + both) + end, "repeated");
-  expect_broken(v32, begin.substr(1) + call("add", both) + end, "the format's own");
+  expect_broken(v32, begin.substr(1) + call("add", both) + end, "markup of a call in the text");
   expect_broken(v32, begin + call("add", both).substr(0, 90), kFaultyCut);
   expect_broken(v32, begin, kFaultyCut);
   EXPECT_EQ(parse(v32, begin + call("add", both)).calls.size(), 1u);

@@ -118,7 +118,7 @@ CallGrammar::Plain CallGrammar::plain(const State& state) const {
     case Kind::object:
     case Kind::value: return state.json.in_plain_string() ? Plain::in_json_string : Plain::none;
     case Kind::reasoning:
-    case Kind::free_text: return Plain::in_free_text;
+    case Kind::free_text: return state.position == 0 ? Plain::in_free_text : Plain::none;
     case Kind::choice: return Plain::none;
   }
   return Plain::none;

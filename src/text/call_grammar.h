@@ -31,7 +31,7 @@ class CallGrammar {
     JsonChecker json;
   };
 
-  // Throws Error where there is no tool or the format has no calls, and as check_tools does.
+  // Throws Error where there is no tool, or thousands, or the format has no calls, and as check_tools does.
   CallGrammar(const AnswerFormat& format, const CallRules& rules);
 
   State start() const;
@@ -45,7 +45,7 @@ class CallGrammar {
   enum class Plain {
     none,
     in_json_string,  // those without a quote, a backslash and control characters
-    in_free_text,    // those without '<'
+    in_free_text,    // those without '<', where none of its end was read
   };
   Plain plain(const State& state) const;
   bool in_reasoning(const State& state) const;

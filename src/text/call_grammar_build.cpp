@@ -12,6 +12,13 @@ namespace minke {
 
 using namespace answer_texts;
 
+namespace {
+
+// What a State can count.
+constexpr size_t kMostTools = 4096, kLongest = 4096;
+
+}  // namespace
+
 class CallGrammarBuilder {
  public:
   CallGrammarBuilder(const AnswerFormat& format, const CallRules& rules, CallGrammar& grammar)
@@ -19,6 +26,9 @@ class CallGrammarBuilder {
 
   void build() {
     if (names_.empty()) throw Error("there is no tool to call", "tools");
+    if (names_.size() > kMostTools)
+      throw Error(fmt::format("{} are too many to choose among, {} can be", names_.size(), kMostTools),
+                  "tools");
     add();  // the start, which is made last
     if (format_.calls == CallSyntax::deepseek_v32)
       markup();
@@ -34,7 +44,6 @@ class CallGrammarBuilder {
   using Kind = CallGrammar::Kind;
 
   uint16_t add(Element element = {}) {
-    if (grammar_.elements_.size() > 60'000) throw Error("too many tools to choose among", "tools");
     grammar_.elements_.push_back(std::move(element));
     return static_cast<uint16_t>(grammar_.elements_.size() - 1);
   }
@@ -218,6 +227,8 @@ class CallGrammarBuilder {
   }
 
   void settle(Element& e) {
+    for (const Alternative& a : e.alternatives)
+      if (a.text.text.size() > kLongest) throw Error("the name of a tool or parameter is too long", "tools");
     std::ranges::sort(e.alternatives, {},
                       [](const Alternative& a) -> const std::string& { return a.text.text; });
     const auto same = [](const Alternative& a, const Alternative& b) { return a.text.text == b.text.text; };

@@ -104,6 +104,16 @@ TEST(CallGrammar, EveryFormat) {
 TEST(CallGrammar, NeedsToolsAndAFormatForThem) {
   EXPECT_THROW(CallGrammar(answer_format(CallSyntax::hermes), {}), Error);
   EXPECT_THROW(CallGrammar(answer_format(CallSyntax::none), {.tools = kTools}), Error);
+  JsonArray many;
+  const auto tool = [](std::string name) {
+    return Json(JsonObject{{"type", "function"}, {"function", Json(JsonObject{{"name", std::move(name)}})}});
+  };
+  for (int i = 0; i < 4096; ++i) many.push_back(tool(fmt::format("tool{}", i)));
+  EXPECT_TRUE(takes(CallSyntax::llama3, "{\"name\": \"tool4095\", \"parameters\": {}}", {.tools = many}));
+  many.push_back(tool("one"));
+  EXPECT_THROW(CallGrammar(answer_format(CallSyntax::hermes), {.tools = many}), Error);
+  const CallRules long_name{.tools = JsonArray{tool(std::string(70'000, 'a'))}};
+  EXPECT_THROW(CallGrammar(answer_format(CallSyntax::hermes), long_name), Error);
 }
 
 // ---- over a vocabulary
