@@ -96,8 +96,8 @@ bool TensorMaker::write_weights(const TargetTensor& tensor) {
     const auto read = [&](int64_t r, float* values) {
       dequantize_row(mat, turn && !slot.vector ? turned(r, dims, half) : r, values);
       if (!turn || !slot.vector) return;
-      std::vector<float> before(values, values + cols);
-      for (int64_t i = 0; i < cols; ++i) values[i] = before[static_cast<size_t>(turned(i, dims, half))];
+      std::vector<float> given(values, values + cols);
+      for (int64_t i = 0; i < cols; ++i) values[i] = given[static_cast<size_t>(turned(i, dims, half))];
     };
     if (!write_rows(tensor, mat.rows, read, first)) return false;
   }
