@@ -18,6 +18,7 @@ struct Flags {
   MeasureOptions measure;
   std::string activations = "int8";
   int ubatch = 512;
+  bool exact = false;
   bool json = false;
 };
 
@@ -59,6 +60,7 @@ int run(const Flags& flags) {
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
   o.limits.rows = flags.ubatch;
+  o.limits.decompress = !flags.exact;
   for (const int depth : flags.measure.depths)
     o.limits.context = std::max(o.limits.context,
                                 depth + std::max(flags.measure.prompt, flags.measure.decode) + kPageTokens);
@@ -107,6 +109,7 @@ void add_bench(CLI::App& app, Action& action) {
   command.add_option("--ubatch", flags->ubatch, "Tokens of one step")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
+  command.add_flag("--exact", flags->exact, "One form of attention, as `minke run --exact`");
   command.add_option("--activations", flags->activations, "int8 or f32")
       ->check(CLI::IsMember({"int8", "f32"}));
   flags->model.add_machine(command);

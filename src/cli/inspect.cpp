@@ -232,7 +232,7 @@ int inspect_file(const Flags& flags) {
   add_formats(t, model);
   add_texts(t, model);
   add_cache(t, model.config);
-  const InstanceOptions o = instance_options(model, flags.engine);
+  const InstanceOptions o = engine_options(model, flags.engine).for_instance();
   const Limits limits = resolved_limits(model, o);
   const MemoryPlan plan = plan_memory(model, limits);
   t.add(fmt::format("memory, --ctx {}", limits.context),

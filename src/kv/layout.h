@@ -36,7 +36,8 @@ int64_t page_bytes(const KvLayout& layout);  // of all layers together
 // stored.
 struct KvView {
   std::vector<int32_t> pages;
-  int length = 0;  // tokens whose rows are there
+  int length = 0;      // tokens whose rows are there
+  int mtp_length = 0;  // of them, those whose rows of the MTP layer are there as well
 };
 
 }  // namespace minke

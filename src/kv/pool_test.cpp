@@ -58,5 +58,24 @@ TEST(KvPool, RowsDoNotOverlapAndReusedPagesAreZero) {
   for (int t = 0; t < 128; ++t) EXPECT_EQ(pool.row_at(1, view, t)[5], std::byte{0});
 }
 
+TEST(KvPool, ASharedPageIsCopiedBeforeItIsWritten) {
+  KvPool pool(two_layers(), 3);
+  KvView view;
+  ASSERT_TRUE(pool.reserve(view, 70));
+  view.length = 70;
+  const int32_t shared = view.pages[0];
+  *pool.row_at(1, view, 5) = std::byte{7};
+  pool.share(shared);
+  pool.own(view, 69);  // nobody else's
+  EXPECT_EQ(pool.free_pages(), 1);
+  pool.own(view, 5);
+  EXPECT_NE(view.pages[0], shared);
+  EXPECT_EQ(*pool.row_at(1, view, 5), std::byte{7});
+  EXPECT_EQ(pool.uses(shared), 1);
+  EXPECT_EQ(pool.free_pages(), 0);
+  pool.release(shared);
+  EXPECT_EQ(pool.free_pages(), 1);
+}
+
 }  // namespace
 }  // namespace minke

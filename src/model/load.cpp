@@ -43,12 +43,14 @@ bool has_f8_nan(Bytes bytes) {
 
 class Loader {
  public:
-  Loader(Model& model, const LoadOptions& options) : model_(model), options_(options) {}
+  // made: what cannot be mapped goes there.
+  Loader(const Model& model, Arena& made, const LoadOptions& options)
+      : model_(model), made_(made), options_(options) {}
 
-  void run() {
+  void run(Weights& weights) {
     int64_t all = 0, done = 0;
     for_each_weight(model_.config, [&](const WeightSlot&) { ++all; });
-    for_each_weight(model_.config, model_.weights, [&](const WeightSlot& slot, Mat& mat) {
+    for_each_weight(model_.config, weights, [&](const WeightSlot& slot, Mat& mat) {
       load(slot, mat);
       if (options_.progress) options_.progress(++done, all);
     });
@@ -62,6 +64,22 @@ class Loader {
     }
     if (options_.check_values && !to_check_.empty()) check_f8();
   }
+
+  void load(const WeightSlot& slot, Mat& mat) {
+    const std::vector<Source> sources = sources_of(model_.config, slot, model_.container());
+    for (const Source& source : sources) {
+      const TensorView* t = find(source.name);
+      if (!t) continue;
+      used_.insert(t->name);
+      mat = slot.vector ? vector(slot, *t) : matrix(slot, *t, source.transform);
+      return;
+    }
+    throw Error(fmt::format("tensor '{}' is missing", sources.front().name), model_.path.string(),
+                "the file is incomplete, or its config is another model's");
+  }
+
+  int64_t made_bytes() const { return made_bytes_; }
+  int64_t made_for_layout() const { return made_for_layout_; }
 
  private:
   const TensorView* find(std::string_view name) const {
@@ -79,19 +97,6 @@ class Loader {
                            t.describe()));
   }
 
-  void load(const WeightSlot& slot, Mat& mat) {
-    const std::vector<Source> sources = sources_of(model_.config, slot, model_.container());
-    for (const Source& source : sources) {
-      const TensorView* t = find(source.name);
-      if (!t) continue;
-      used_.insert(t->name);
-      mat = slot.vector ? vector(slot, *t) : matrix(slot, *t, source.transform);
-      return;
-    }
-    throw Error(fmt::format("tensor '{}' is missing", sources.front().name), model_.path.string(),
-                "the file is incomplete, or its config is another model's");
-  }
-
   // Vectors are copied: they are small, and f32 and aligned afterwards.
   Mat vector(const WeightSlot& slot, const TensorView& t) {
     expect_shape(t, {slot.cols});
@@ -105,8 +110,8 @@ class Loader {
   // Room for a matrix that the model owns; null in a dry run.
   Mat room(Format format, int64_t rows, int64_t cols) {
     const int64_t bytes = row_bytes(format, cols);
-    model_.made_bytes += (bytes * rows + 63) / 64 * 64;
-    return {options_.dry ? nullptr : model_.made.take(bytes * rows),
+    made_bytes_ += (bytes * rows + 63) / 64 * 64;
+    return {options_.dry ? nullptr : made_.take(bytes * rows),
             nullptr,
             format,
             static_cast<int32_t>(rows),
@@ -215,7 +220,7 @@ class Loader {
     const int64_t rows = keys ? int64_t{c.heads} * m.kv_lora : int64_t{c.heads} * m.v,
                   cols = keys ? m.nope : m.kv_lora;
     const Mat result = room(format_of_parts(t), rows, cols);
-    model_.made_for_layout += result.bytes();
+    made_for_layout_ += result.bytes();
     if (options_.dry) return result;
     std::vector<float> row(static_cast<size_t>(m.kv_lora)), values(static_cast<size_t>(rows * cols));
     for (int h = 0; h < c.heads; ++h) {
@@ -248,7 +253,7 @@ class Loader {
       wrong(t, fmt::format("{} cannot be transposed", t.describe()));
     const int64_t size = info(t.format).block_bytes, rows = slot.rows, cols = slot.cols;
     const Mat result = room(t.format, rows, cols);
-    model_.made_for_layout += result.bytes();
+    made_for_layout_ += result.bytes();
     if (options_.dry) return result;
     std::byte* data = writable(result);
     const std::byte* from = t.bytes.data() + slot.expert * cols * stride * size;
@@ -259,8 +264,10 @@ class Loader {
     return result;
   }
 
-  Model& model_;
+  const Model& model_;
+  Arena& made_;
   const LoadOptions& options_;
+  int64_t made_bytes_ = 0, made_for_layout_ = 0;
   std::set<std::string, std::less<>> used_;
   std::vector<const TensorView*> to_check_;  // FP8 weights
 };
@@ -310,12 +317,23 @@ Model load_model(const fs::path& path, const LoadOptions& options) {
   Model model = open_model(path, options);
   for (const MappedFile& file : files_of(model))
     prefer_huge_pages(file.bytes(), options.huge_pages != HugePages::off);
-  Loader(model, options).run();
+  Loader loader(model, model.made, options);
+  loader.run(model.weights);
+  model.made_bytes = loader.made_bytes();
+  model.made_for_layout = loader.made_for_layout();
   // Looked up by row, the embedding would grow into memory with the words of the prompt: a first answer that
   // waits for the disk, and a size nobody could announce. All other weights are read by the first step.
   if (!options.dry && !model.config.tied && model.weights.embed.data)
     read_in({model.weights.embed.data, static_cast<size_t>(model.weights.embed.bytes())});
   return model;
+}
+
+Mat load_weight(const Model& model, const WeightSlot& slot, Arena& made) {
+  LoadOptions options;
+  options.check_values = false;
+  Mat mat;
+  Loader(model, made, options).load(slot, mat);
+  return mat;
 }
 
 }  // namespace minke

@@ -72,6 +72,10 @@ Model load_model(const fs::path& path, const LoadOptions& options = {});
 // The files and the config alone, without weights.
 Model open_model(const fs::path& path, const LoadOptions& options = {});
 
+// One weight of an open model, for programs that hold one at a time: a view of its file, or made in `made`.
+// FP8 bytes are not looked at. Throws as load_model.
+Mat load_weight(const Model& model, const WeightSlot& slot, Arena& made);
+
 // The model's tokenizer. Throws Error naming the file: none there, or one this program cannot use.
 Tokenizer load_tokenizer(const Model& model);
 

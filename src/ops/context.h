@@ -11,6 +11,8 @@
 
 namespace minke {
 
+class Tap;
+
 // Weights that have a copy on each NUMA node. Mats point at the originals.
 struct Replicas {
   struct Part {
@@ -27,6 +29,7 @@ struct Context {
   Comm comm;
   bool round_activations = true;  // to int8 before they meet integer weights; false: f32 throughout
   const Replicas* replicas = nullptr;
+  Tap* tap = nullptr;  // shown what meets each matrix, while a pass with a tap runs
 };
 
 // The matrix where it is nearest to the thread.

@@ -20,8 +20,9 @@ MemoryPlan plan_memory(const Model& model, const Limits& limits) {
   plan.made = model.made_bytes;
   plan.copied = model.placement.copied;
   plan.weights = std::max<int64_t>(0, plan.weights - model.placement.replaced);
-  plan.cache = page_bytes(kv_layout(model.config, limits.kv)) * pages_for(limits);
-  plan.state = state_bytes(model.config, limits);
+  const Config config = as_run(model.config, limits);
+  plan.cache = page_bytes(kv_layout(config, limits.kv)) * pages_for(limits);
+  plan.state = state_bytes(config, limits);
   plan.vocabulary = int64_t{model.config.vocab} * kBytesPerVocabularyEntry;
   plan.program = kProgramBytes;
   return plan;

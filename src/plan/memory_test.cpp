@@ -23,12 +23,13 @@ TEST(MemoryPlan, AnnouncesWhatAnInstanceTakes) {
     o.limits.threads = between(random, 1, 3);
     o.limits.kv = random.below(2) ? KvFormat::f32 : KvFormat::bf16;
     o.limits.inspect = config.indexer && random.below(2);
+    o.limits.mtp = random.below(2);
     o.round_activations = random.below(2);
     Instance instance(model.model(), o);
     const MemoryPlan plan = plan_memory(model.model(), resolved_limits(model.model(), o));
     RC_ASSERT(plan.state == instance.state().memory.size());
-    RC_ASSERT(plan.cache == instance.kv().pages() * page_bytes(kv_layout(config, o.limits.kv)));
-    RC_ASSERT(plan.cache >= cache_bytes_per_token(config, o.limits.kv) * o.limits.context);
+    RC_ASSERT(plan.cache == instance.kv().pages() * page_bytes(kv_layout(instance.config(), o.limits.kv)));
+    RC_ASSERT(plan.cache >= cache_bytes_per_token(instance.config(), o.limits.kv) * o.limits.context);
     RC_ASSERT(plan.total() >= plan.state + plan.cache);
   }));
 }

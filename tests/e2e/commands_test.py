@@ -13,7 +13,7 @@ import unittest
 
 from common import GOLDEN, MINKE, SMOLLM, Case, default_interrupt, environment, needs_smollm
 
-COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize"]
+COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize", "convert", "imatrix", "kl", "serve"]
 GOLDEN_MODELS = sorted(p for p in (GOLDEN / "models").iterdir() if p.is_dir())
 QWEN = GOLDEN / "tokenizer" / "qwen2"
 
@@ -218,6 +218,17 @@ class SmolLM(Case):
         self.assertAlmostEqual(result["perplexity"], 27.398, delta=0.03)
         self.fails("perplexity", SMOLLM, self.folder / "no.txt", says="no.txt")
 
+    def test_drafts_change_no_answer(self):
+        ask = ["run", SMOLLM, "Write a list of the days of the week, three times.", "--json", "-n", 60, "--temperature", 0]
+        plain = self.json(*ask, "--draft", 0)
+        self.assertEqual(plain["drafted_tokens"], 0)
+        for by in ["auto", "lookup"]:
+            drafted = self.json(*ask, "--draft-by", by)
+            self.assertEqual(drafted["text"], plain["text"])
+            self.assertGreater(drafted["accepted_tokens"], 0)
+        self.fails(*ask, "--draft-by", "mtp", says=["no MTP layer", "lookup"])
+        self.minke(*ask, "--draft-by", "guessing", code=2)
+
     def test_logprobs(self):
         answer = self.json("run", SMOLLM, "The capital of France is", "--json", "--logprobs", 3, "-n", 5)
         self.assertEqual(len(answer["logprobs"]), answer["output_tokens"])
@@ -304,7 +315,7 @@ class SmolLM(Case):
         text = self.folder / "text.txt"
         text.write_text((GOLDEN / "real" / "text.txt").read_text() * 20)
         for args in (["run", SMOLLM, "Count to ten thousand.", "--ignore-end"], ["perplexity", SMOLLM, text],
-                     ["bench", SMOLLM, "-p", "2048", "-r", "50"]):
+                     ["bench", SMOLLM, "-p", "2048", "-r", "50"], ["imatrix", SMOLLM, text, "-o", self.folder / "m.gguf"]):
             child = subprocess.Popen([MINKE, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                      stdin=subprocess.DEVNULL, preexec_fn=default_interrupt)
             time.sleep(1.5)
