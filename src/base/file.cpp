@@ -99,6 +99,20 @@ std::string read_file(const fs::path& path, size_t max_bytes) {
   return text;
 }
 
+std::string read_kernel_file(const fs::path& path) {
+  size_t size = 0;
+  const int fd = open_for_reading(path, size);
+  std::string text;
+  char buffer[1 << 16];
+  ssize_t n;
+  while ((n = ::read(fd, buffer, sizeof buffer)) > 0 || (n < 0 && errno == EINTR))
+    if (n > 0) text.append(buffer, static_cast<size_t>(n));
+  const int error = errno;
+  ::close(fd);
+  if (n < 0) throw Error(fmt::format("cannot read: {}", reason(error)), path.string());
+  return text;
+}
+
 AtomicFile::AtomicFile(fs::path path) : path_(std::move(path)) {
   static std::atomic<unsigned> count = 0;  // several may be under way in one process
   temporary_ = path_;

@@ -48,6 +48,10 @@ void read_in(Bytes mapped);
 // The whole file as a string. Throws Error naming the path, also when it is larger than max_bytes.
 std::string read_file(const fs::path& path, size_t max_bytes = size_t{1} << 30);
 
+// What a file of the kernel's (/proc, /sys) says, whose size nobody knows before. Throws Error naming the
+// path.
+std::string read_kernel_file(const fs::path& path);
+
 // Writes to "PATH.partial-..." beside the target; commit() syncs and renames. Without commit nothing is left
 // behind.
 class AtomicFile {

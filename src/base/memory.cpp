@@ -63,7 +63,7 @@ int64_t machine_memory() {
   int64_t bytes = int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
   for (const char* limit : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
     try {
-      const std::string text = read_file(limit, 4096);
+      const std::string text = read_kernel_file(limit);
       int64_t most = 0;
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), most);
       if (error == std::errc() && most > 0) bytes = std::min(bytes, most);  // "max" is no number

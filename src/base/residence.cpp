@@ -60,12 +60,11 @@ void read_line(std::string_view line, std::vector<SmapsEntry>& entries) {
 
 std::vector<SmapsEntry> read_smaps() {
   std::vector<SmapsEntry> entries;
-  const int fd = ::open("/proc/self/smaps", O_RDONLY | O_CLOEXEC);
-  if (fd < 0) return entries;
   std::string text;
-  char buffer[1 << 16];
-  for (ssize_t n; (n = ::read(fd, buffer, sizeof buffer)) > 0;) text.append(buffer, static_cast<size_t>(n));
-  ::close(fd);
+  try {
+    text = read_kernel_file("/proc/self/smaps");
+  } catch (const Error&) {  // no such file system mounted
+  }
   std::string_view rest = text;
   while (!rest.empty()) {
     const size_t line = std::min(rest.find('\n'), rest.size() - 1);
@@ -220,7 +219,7 @@ void lock_in_memory(std::span<const Bytes> ranges) {
 
 std::string huge_page_policy() {
   try {
-    const std::string text = read_file("/sys/kernel/mm/transparent_hugepage/enabled", 4096);
+    const std::string text = read_kernel_file("/sys/kernel/mm/transparent_hugepage/enabled");
     const size_t open = text.find('['), close = text.find(']');
     if (open < close && close != std::string::npos) return text.substr(open + 1, close - open - 1);
   } catch (const Error&) {  // a kernel without

@@ -121,6 +121,12 @@ TEST_F(ResidenceTest, WhatCannotBeCopiedStaysMapped) {
   EXPECT_EQ(as_text(file.bytes().first(kSize / 2)), content_.substr(0, kSize / 2));
 }
 
+TEST_F(ResidenceTest, TheKernelsPolicyIsRead) {
+  const std::string policy = huge_page_policy();
+  EXPECT_EQ(policy.empty(), !fs::exists("/sys/kernel/mm/transparent_hugepage/enabled"));
+  EXPECT_TRUE(policy.empty() || policy == "always" || policy == "madvise" || policy == "never") << policy;
+}
+
 TEST_F(ResidenceTest, AnEmptyFileIsNoMatter) {
   write_file(path_, "");
   const MappedFile file(path_);

@@ -65,6 +65,8 @@ void Topology::read_nodes() {
   if (nodes_.empty()) throw Error("no NUMA node has processors this process may use", "--numa");
 }
 
+bool Topology::known() { return true; }
+
 Topology Topology::machine() {
   Topology t;
   t.hwloc_ = std::make_shared<const Hwloc>(nullptr);
@@ -104,6 +106,7 @@ namespace {
 
 }  // namespace
 
+bool Topology::known() { return false; }
 Topology Topology::machine() { without_hwloc(); }
 Topology Topology::synthetic(const std::string&) { without_hwloc(); }
 void Topology::read_nodes() {}

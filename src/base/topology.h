@@ -19,8 +19,8 @@ struct NumaNode {
 
 class Topology {
  public:
-  // This machine, and of it what this process may use. Throws Error where the program was built without
-  // hwloc.
+  static bool known();  // whether the program was built with hwloc
+  // This machine, and of it what this process may use. Throws Error where it is not known.
   static Topology machine();
   // A machine that does not exist, as hwloc describes one: "numa:2 core:4 pu:1". Memory cannot be placed on
   // it. Throws Error where the description is none.

@@ -44,10 +44,9 @@ class Placer {
       copy = copy || !huge_in_cache(file);
       if (!copy) continue;
       if (huge_page_policy() == "never") {
-        note(
-            "no huge pages: this file system keeps files on small ones, and the kernel is set to give none "
-            "(as "
-            "root: echo madvise >/sys/kernel/mm/transparent_hugepage/enabled)");
+        note(fmt::format(
+            "no huge pages: files lie on small ones here, and the kernel gives a program none ({})",
+            "as root: echo madvise >/sys/kernel/mm/transparent_hugepage/enabled"));
         return;
       }
       require_room(model_.placement.copied + size_of(file));
@@ -157,7 +156,7 @@ class Placer {
 
   void check_granted() {
     if (!placed_) note("--numa: the system would not place memory on nodes");
-    if (!wants_huge()) return;
+    if (options_.huge_pages != HugePages::on) return;
     const Residence r = residence_of(model_);
     if (r.huge() == 0)
       note("no huge pages: the kernel granted none");
@@ -180,6 +179,7 @@ class Placer {
 
 std::vector<std::string> place_weights(Model& model, const PlacementOptions& options,
                                        std::optional<Topology> machine) {
+  if (options.numa == Numa::off && options.huge_pages != HugePages::on && !options.lock) return {};
   Placer placer(model, options);
   if (options.numa != Numa::off && !machine) machine = Topology::machine();
   const bool several = machine && machine->nodes().size() > 1;

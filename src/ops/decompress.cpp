@@ -17,6 +17,7 @@ static_assert(kSpan % kPiece == 0 && kPiece % kKeyChunk == 0);
 
 // What a thread works with, for one head and one piece.
 struct Scratch {
+  int thread;
   std::byte* kernel;  // of gemm and of attend, which take turns
   float* product;     // [kPiece][kRowsAtOnce]
   float* out;         // [kMaxQueries][v]
@@ -33,8 +34,10 @@ int64_t kernel_bytes(const LatentShape& s) {
 
 constexpr int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-Scratch scratch_at(const LatentShape& s, std::byte* memory) {
+Scratch scratch_of(const LatentShape& s, const Workspace& work, int thread) {
+  std::byte* memory = work.scratch_of(thread);
   Scratch r;
+  r.thread = thread;
   r.kernel = memory;
   memory += aligned(kernel_bytes(s));
   r.product = reinterpret_cast<float*>(memory);
@@ -104,7 +107,7 @@ struct Pass {
     const int64_t row_bytes = key_row_bytes(shape);
     for (int r = 0; r < count; r += kRowsAtOnce) {
       const int here = std::min(kRowsAtOnce, count - r);
-      ctx.kernels.gemm(w, first + r, here, x, s.product, kRowsAtOnce, false, s.kernel);
+      ctx.kernels.gemm(near(ctx, w, s.thread), first + r, here, x, s.product, kRowsAtOnce, false, s.kernel);
       for (int t = 0; t < x.tokens; ++t) {
         std::byte* to = s.keys + t * row_bytes + int64_t{column + r} * kv_bytes(format);
         const float* from = s.product + t * kRowsAtOnce;
@@ -182,7 +185,7 @@ struct Pass {
         const int head = static_cast<int>(i / parts), begin = static_cast<int>(i % parts) * per_part;
         if (begin >= run.count) return;
         span(run, head, begin, std::min(run.count, begin + per_part), first, last,
-             scratch_at(shape, work.scratch_of(thread)));
+             scratch_of(shape, work, thread));
       });
     }
     ctx.pool.for_each(run.count, 8, [&](int64_t begin, int64_t stop, int) {
