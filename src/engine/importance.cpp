@@ -123,7 +123,7 @@ void run(Instance& instance, std::span<const Token> window, Collector& tap) {
     throw Error(fmt::format("a window of {} tokens does not fit the context", n));
   for (int at = 0; at < n; at += rows) {
     const int count = std::min(rows, n - at);
-    const bool mtp = instance.config().mtp_layers > 0;
+    const bool mtp = instance.config().mtp_layers > 0 && instance.state().limits.mtp;
     const SequenceSlice slice{&view, 0, count, at, mtp ? Want::all_hidden : Want::nothing};
     instance.forward({window.subspan(static_cast<size_t>(at), static_cast<size_t>(count)), {&slice, 1}, {}},
                      &tap);
