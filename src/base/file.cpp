@@ -12,6 +12,7 @@
 #include <fmt/core.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 
 namespace minke {
 namespace {
@@ -36,33 +37,37 @@ int open_for_reading(const fs::path& path, size_t& size) {
 }  // namespace
 
 MappedFile::MappedFile(const fs::path& path) : path_(path) {
-  const int fd = open_for_reading(path, size_);
+  fd_ = open_for_reading(path, size_);
   if (size_ == 0) {
-    ::close(fd);
+    ::close(std::exchange(fd_, -1));
     return;
   }
-  void* address = ::mmap(nullptr, size_, PROT_READ, MAP_SHARED, fd, 0);
+  void* address = map_at_huge_page(size_, PROT_READ, MAP_SHARED, fd_);
   const int error = errno;
-  ::close(fd);
-  if (address == MAP_FAILED)
+  if (address == MAP_FAILED) {
+    ::close(fd_);
     throw Error(fmt::format("cannot map {} bytes: {}", size_, reason(error)), path.string());
+  }
   data_ = static_cast<const std::byte*>(address);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept
     : path_(std::move(other.path_)),
       data_(std::exchange(other.data_, nullptr)),
-      size_(std::exchange(other.size_, 0)) {}
+      size_(std::exchange(other.size_, 0)),
+      fd_(std::exchange(other.fd_, -1)) {}
 
 MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
   std::swap(path_, other.path_);
   std::swap(data_, other.data_);
   std::swap(size_, other.size_);
+  std::swap(fd_, other.fd_);
   return *this;
 }
 
 MappedFile::~MappedFile() {
   if (data_) ::munmap(const_cast<std::byte*>(data_), size_);
+  if (fd_ >= 0) ::close(fd_);
 }
 
 void read_in(Bytes mapped) {
@@ -91,6 +96,20 @@ std::string read_file(const fs::path& path, size_t max_bytes) {
     done += static_cast<size_t>(n);
   }
   ::close(fd);
+  return text;
+}
+
+std::string read_kernel_file(const fs::path& path) {
+  size_t size = 0;
+  const int fd = open_for_reading(path, size);
+  std::string text;
+  char buffer[1 << 16];
+  ssize_t n;
+  while ((n = ::read(fd, buffer, sizeof buffer)) > 0 || (n < 0 && errno == EINTR))
+    if (n > 0) text.append(buffer, static_cast<size_t>(n));
+  const int error = errno;
+  ::close(fd);
+  if (n < 0) throw Error(fmt::format("cannot read: {}", reason(error)), path.string());
   return text;
 }
 

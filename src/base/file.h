@@ -20,7 +20,8 @@ inline Bytes as_bytes(std::string_view text) {
   return {reinterpret_cast<const std::byte*>(text.data()), text.size()};
 }
 
-// A whole file mapped read-only and shared. Moving keeps the addresses; the mapping ends with the object.
+// A whole file mapped read-only and shared, at an address that huge pages can lie at. Moving keeps the
+// addresses; the mapping ends with the object.
 class MappedFile {
  public:
   MappedFile() = default;
@@ -32,11 +33,13 @@ class MappedFile {
 
   Bytes bytes() const { return {data_, size_}; }
   const fs::path& path() const { return path_; }
+  int descriptor() const { return fd_; }  // open for reading; -1 where the file is empty
 
  private:
   fs::path path_;
   const std::byte* data_ = nullptr;
   size_t size_ = 0;
+  int fd_ = -1;
 };
 
 // Reads every page of a mapped piece, so that none has to be waited for later.
@@ -44,6 +47,10 @@ void read_in(Bytes mapped);
 
 // The whole file as a string. Throws Error naming the path, also when it is larger than max_bytes.
 std::string read_file(const fs::path& path, size_t max_bytes = size_t{1} << 30);
+
+// What a file of the kernel's (/proc, /sys) says, whose size nobody knows before. Throws Error naming the
+// path.
+std::string read_kernel_file(const fs::path& path);
 
 // Writes to "PATH.partial-..." beside the target; commit() syncs and renames. Without commit nothing is left
 // behind.

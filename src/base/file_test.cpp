@@ -49,6 +49,12 @@ TEST_F(FileTest, ErrorsNameThePath) {
   EXPECT_THROW(read_file(folder_ / "b", 4), Error);
 }
 
+TEST_F(FileTest, TheKernelsFilesAreReadWhateverTheirSizeIs) {
+  EXPECT_NE(read_kernel_file("/proc/self/status").find("Name:"), std::string::npos);
+  EXPECT_FALSE(read_kernel_file("/sys/devices/system/cpu/online").empty());
+  EXPECT_THROW(read_kernel_file(folder_ / "missing"), Error);
+}
+
 TEST_F(FileTest, APipeIsRefusedAtOnce) {
   ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
   EXPECT_THROW(MappedFile(folder_ / "pipe"), Error);

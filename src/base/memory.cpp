@@ -1,6 +1,7 @@
 #include "base/memory.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <charconv>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -11,15 +12,36 @@
 
 namespace minke {
 
+void* map_at_huge_page(size_t bytes, int protection, int flags, int fd) {
+  constexpr size_t kAlign = kHugePage;
+  if (bytes < kAlign) return ::mmap(nullptr, bytes, protection, flags, fd, 0);
+  const size_t room_bytes = bytes + kAlign;
+  void* room = ::mmap(nullptr, room_bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (room == MAP_FAILED) return ::mmap(nullptr, bytes, protection, flags, fd, 0);
+  const size_t before = (kAlign - reinterpret_cast<uintptr_t>(room) % kAlign) % kAlign;
+  std::byte* at = static_cast<std::byte*>(room) + before;
+  void* mapped = ::mmap(at, bytes, protection, flags | MAP_FIXED, fd, 0);
+  const int error = errno;
+  // Given back: what lies before, and the whole pages after.
+  const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE)), end = (bytes + page - 1) / page * page;
+  if (mapped == MAP_FAILED) {
+    ::munmap(room, room_bytes);
+    errno = error;
+    return mapped;
+  }
+  if (before > 0) ::munmap(room, before);
+  if (kAlign - before > end - bytes) ::munmap(at + end, room_bytes - before - end);
+  return mapped;
+}
+
 Memory::Memory(int64_t bytes, const char* what) : size_(bytes) {
   if (bytes == 0) return;
-  void* p = ::mmap(nullptr, static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
-                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  void* p = map_at_huge_page(static_cast<size_t>(bytes), PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
   if (p == MAP_FAILED)
     throw Error(fmt::format("cannot allocate {:.2f} GB", static_cast<double>(bytes) / 1e9), what,
                 "a smaller --ctx or --ubatch needs less");
   data_ = static_cast<std::byte*>(p);
-  constexpr int64_t kHugePage = 2 << 20;
   if (bytes >= 4 * kHugePage)
     ::madvise(p, static_cast<size_t>(bytes), MADV_HUGEPAGE);  // a hint; refusal is fine
 }
@@ -41,7 +63,7 @@ int64_t machine_memory() {
   int64_t bytes = int64_t{::sysconf(_SC_PHYS_PAGES)} * ::sysconf(_SC_PAGESIZE);
   for (const char* limit : {"/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"}) {
     try {
-      const std::string text = read_file(limit, 4096);
+      const std::string text = read_kernel_file(limit);
       int64_t most = 0;
       const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), most);
       if (error == std::errc() && most > 0) bytes = std::min(bytes, most);  // "max" is no number

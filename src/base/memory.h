@@ -3,9 +3,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <vector>
 
 namespace minke {
+
+constexpr int64_t kHugePage = 2 << 20;  // where ordinary pages are of 4 KiB
+
+// mmap at an address that is a multiple of kHugePage, where `bytes` are as many; fails as mmap does.
+void* map_at_huge_page(size_t bytes, int protection, int flags, int fd);
 
 // Pages straight from the system, on huge pages where the kernel grants them. Untouched pages cost nothing.
 class Memory {
@@ -38,6 +44,7 @@ class Arena {
  public:
   std::byte* take(int64_t bytes);
   int64_t taken() const { return taken_; }
+  std::span<const Memory> chunks() const { return chunks_; }
 
  private:
   std::vector<Memory> chunks_;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <chrono>
+#include <pthread.h>
+#include <sched.h>
 
 #include "base/error.h"
 
@@ -17,6 +19,15 @@ void pause() {
 #elif defined(__aarch64__)
   asm volatile("isb");
 #endif
+}
+
+// A hint: where the system refuses, the thread runs anywhere.
+void run_on(pthread_t thread, const std::vector<int>& cpus) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  for (const int cpu : cpus)
+    if (cpu >= 0 && cpu < CPU_SETSIZE) CPU_SET(cpu, &set);
+  ::pthread_setaffinity_np(thread, sizeof set, &set);
 }
 
 // In running_: a worker that comes now may still take part.
@@ -38,11 +49,16 @@ void ThreadPool::await_change(std::atomic<uint32_t>& value, uint32_t old) const 
   while (value.load(std::memory_order_acquire) == old) value.wait(old, std::memory_order_acquire);
 }
 
-ThreadPool::ThreadPool(int threads)
+ThreadPool::ThreadPool(int threads, std::span<const std::vector<int>> cpus)
     : runs_(static_cast<size_t>(std::max(threads, 1))),
       spin_(threads <= static_cast<int>(std::max(1u, std::thread::hardware_concurrency()))) {
   MINKE_CHECK(threads >= 1, "{} threads", threads);
-  for (int i = 1; i < threads; ++i) workers_.emplace_back([this, i] { work(i); });
+  MINKE_CHECK(cpus.empty() || static_cast<int>(cpus.size()) >= threads);
+  for (int i = 1; i < threads; ++i) {
+    workers_.emplace_back([this, i] { work(i); });
+    if (!cpus.empty()) run_on(workers_.back().native_handle(), cpus[static_cast<size_t>(i)]);
+  }
+  if (!cpus.empty()) run_on(::pthread_self(), cpus[0]);
 }
 
 ThreadPool::~ThreadPool() {

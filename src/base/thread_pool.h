@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <span>
 #include <thread>
 #include <type_traits>
 #include <vector>
@@ -12,7 +13,9 @@ namespace minke {
 
 class ThreadPool {
  public:
-  explicit ThreadPool(int threads);  // >= 1, the caller's own included
+  // threads >= 1, the caller's own included. Thread i runs on the processors cpus[i] only, where they are
+  // given; the caller's goes on doing so.
+  explicit ThreadPool(int threads, std::span<const std::vector<int>> cpus = {});
   ThreadPool(const ThreadPool&) = delete;
   ThreadPool& operator=(const ThreadPool&) = delete;
   ~ThreadPool();

@@ -1,6 +1,7 @@
 #include "base/thread_pool.h"
 
 #include <numeric>
+#include <sched.h>
 #include <set>
 
 #include <gtest/gtest.h>
@@ -19,6 +20,25 @@ TEST(ThreadPool, RunsOnEveryThreadOnce) {
       EXPECT_EQ(calls, std::vector<int>(static_cast<size_t>(threads), 1));
     }
   }
+}
+
+TEST(ThreadPool, ThreadsRunWhereTheyAreTold) {
+  std::thread([] {  // which is left where it was told, and ends
+    cpu_set_t here;
+    ASSERT_EQ(::sched_getaffinity(0, sizeof here, &here), 0);
+    int first = 0, last = CPU_SETSIZE - 1;
+    while (!CPU_ISSET(first, &here)) ++first;
+    while (!CPU_ISSET(last, &here)) --last;
+    ThreadPool pool(3, std::vector<std::vector<int>>{{first}, {last}, {first, last}});
+    std::vector<int> cpu(3);
+    pool.run([&](int thread) { cpu[static_cast<size_t>(thread)] = ::sched_getcpu(); });
+    EXPECT_EQ(cpu[0], first);
+    EXPECT_EQ(cpu[1], last);
+    EXPECT_TRUE(cpu[2] == first || cpu[2] == last);
+    ThreadPool elsewhere(2, std::vector<std::vector<int>>{{CPU_SETSIZE - 1}, {}});  // no such processors
+    elsewhere.run([](int) {});
+  })
+      .join();
 }
 
 TEST(ThreadPool, ForEachCoversEveryItemOnce) {

@@ -7,6 +7,7 @@
 #include "cli/model_flags.h"
 #include "cli/progress.h"
 #include "engine/measure.h"
+#include "model/placement.h"
 #include "plan/memory.h"
 
 namespace minke {
@@ -17,6 +18,7 @@ struct Flags {
   MeasureOptions measure;
   std::string activations = "int8";
   int ubatch = 512;
+  bool exact = false;
   bool json = false;
 };
 
@@ -28,6 +30,11 @@ Json as_json(const Flags& flags, const Instance& instance, const std::vector<Mea
   json.set("kv", flags.model.kv);
   json.set("prompt", flags.measure.prompt);
   json.set("decode", flags.measure.decode);
+  const Residence weights = residence_of(instance.model());
+  json.set("weights", JsonObject{{"bytes", weights.bytes},
+                                 {"huge_of_page_cache", weights.huge_file},
+                                 {"huge_copied", weights.huge_own},
+                                 {"locked", weights.locked}});
   JsonArray list;
   for (const Measured& m : results) {
     Json entry;
@@ -55,6 +62,7 @@ int run(const Flags& flags) {
   o.limits.threads = flags.model.threads;
   o.limits.rows = flags.ubatch;
   o.limits.kv = flags.model.kv_formats();
+  o.limits.decompress = !flags.exact;
   for (const int depth : flags.measure.depths)
     o.limits.context = std::max(o.limits.context,
                                 depth + std::max(flags.measure.prompt, flags.measure.decode) + kPageTokens);
@@ -68,7 +76,8 @@ int run(const Flags& flags) {
     fmt::print("{}\n", to_string(as_json(flags, instance, results), 1));
     return kExitOk;
   }
-  fmt::print("{} threads, {}\n", instance.context().pool.size(), name(instance.context().kernels.isa));
+  fmt::print("{} threads, {}; weights {}\n", instance.context().pool.size(),
+             name(instance.context().kernels.isa), residence_text(model));
   fmt::print("{:>7}  {:>24}  {:>24}  {}\n", "depth", fmt::format("prefill {}", flags.measure.prompt),
              fmt::format("decode {}", flags.measure.decode), "limits here");
   for (const Measured& m : results) {
@@ -102,6 +111,7 @@ void add_bench(CLI::App& app, Action& action) {
   command.add_option("--ubatch", flags->ubatch, "Tokens of one step")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
+  command.add_flag("--exact", flags->exact, "One form of attention, as `minke run --exact`");
   command.add_option("--activations", flags->activations, "int8 or f32")
       ->check(CLI::IsMember({"int8", "f32"}));
   flags->model.add_kv(command);

@@ -25,16 +25,29 @@ void EngineFlags::add(CLI::App& command) {
   model.add_kv(command);
   command
       .add_option("--draft", draft,
-                  "Tokens tried ahead where the text repeats itself, the answer being the same; 0: none")
+                  "Tokens tried ahead, the answer being the same: where the text repeats itself, or by the "
+                  "model's MTP layer; 0: none")
       ->check(CLI::Range(0, 64))
+      ->capture_default_str();
+  command.add_flag(
+      "--exact", exact,
+      "One form of attention throughout, so that an answer is the same whether its beginning was "
+      "generated, cached or handed in anew; DeepSeek models then read long prompts more slowly");
+  command.add_option("--draft-by", draft_by, "Where drafts come from: lookup, mtp, or both (auto)")
+      ->check(CLI::IsMember({"auto", "lookup", "mtp"}))
       ->capture_default_str();
   command.add_option("--chat-template", chat_template, "A Jinja file instead of the model's own template");
   command.add_option("--template-kwargs", template_kwargs, "Variables for the template, a JSON object");
   model.add_machine(command);
 }
 
-InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
-  InstanceOptions o;
+EngineOptions engine_options(const Model& model, const EngineFlags& flags) {
+  EngineOptions options;
+  options.draft = flags.draft;
+  options.draft_by = flags.draft_by == "mtp"      ? DraftBy::mtp
+                     : flags.draft_by == "lookup" ? DraftBy::lookup
+                                                  : DraftBy::automatic;
+  InstanceOptions& o = options.instance;
   o.isa = flags.model.chosen_isa();
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
@@ -44,7 +57,8 @@ InstanceOptions instance_options(const Model& model, const EngineFlags& flags) {
                 "--ctx");
   o.limits.context = flags.context > 0 ? flags.context : std::min(kDefaultContext, model.config.context);
   o.limits.rows = std::min(flags.ubatch, o.limits.context);
-  return EngineOptions{o, flags.draft}.for_instance();
+  o.limits.decompress = !flags.exact;
+  return options;
 }
 
 void EngineFlags::check() const {
@@ -54,9 +68,9 @@ void EngineFlags::check() const {
 }
 
 EngineOptions EngineFlags::options(const Model& loaded) const {
-  const InstanceOptions o = instance_options(loaded, *this);
-  require_memory(loaded, o);
-  return {o, draft};
+  const EngineOptions o = engine_options(loaded, *this);
+  require_memory(loaded, o.for_instance());
+  return o;
 }
 
 Loaded::Loaded(const EngineFlags& flags) : model(flags.model.load()), tokenizer(load_tokenizer(model)) {

@@ -14,6 +14,8 @@ struct EngineFlags {
   int context = 0;  // 0: the default, or less where the model was made for less
   int ubatch = 512;
   int draft = 7;  // with the token they follow a register tile
+  bool exact = false;
+  std::string draft_by = "auto";
   std::string activations = "int8";
   std::string chat_template;    // a file
   std::string template_kwargs;  // JSON
@@ -25,7 +27,8 @@ struct EngineFlags {
 };
 
 constexpr int kDefaultContext = 4096;
-InstanceOptions instance_options(const Model& model, const EngineFlags& flags);
+// The same without a look at the machine's memory.
+EngineOptions engine_options(const Model& model, const EngineFlags& flags);
 
 // Everything that answers, in the order it must be built and the reverse it must end.
 struct Loaded {

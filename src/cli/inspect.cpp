@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/json.h"
+#include "base/residence.h"
 #include "cli/command.h"
 #include "cli/engine_flags.h"
 #include "model/presets.h"
@@ -208,6 +209,19 @@ void add_texts(Table& t, const Model& model) {
         licence.empty() ? Json() : Json(licence));
 }
 
+// What a start would find in memory, and not wait for.
+void add_page_cache(Table& t, const Model& model) {
+  Residence sum;
+  for (const MappedFile& file : files_of(model)) {
+    const Residence r = cached_part(file);
+    sum.present += r.present;
+    sum.huge_file += r.huge_file;
+  }
+  t.add("in the page cache now",
+        fmt::format("{}, {} of it on huge pages", gigabytes(sum.present), gigabytes(sum.huge_file)),
+        "page_cache", JsonObject{{"bytes", sum.present}, {"huge_pages", sum.huge_file}});
+}
+
 int inspect_file(const Flags& flags) {
   LoadOptions options = flags.engine.model.load_options();
   options.dry = true;
@@ -218,7 +232,7 @@ int inspect_file(const Flags& flags) {
   add_formats(t, model);
   add_texts(t, model);
   add_cache(t, model.config);
-  const InstanceOptions o = instance_options(model, flags.engine);
+  const InstanceOptions o = engine_options(model, flags.engine).for_instance();
   const Limits limits = resolved_limits(model, o);
   const MemoryPlan plan = plan_memory(model, limits);
   t.add(fmt::format("memory, --ctx {}", limits.context),
@@ -235,6 +249,7 @@ int inspect_file(const Flags& flags) {
                    {"step", plan.state},
                    {"vocabulary", plan.vocabulary},
                    {"program", plan.program}});
+  add_page_cache(t, model);
   t.print(flags.json);
   return kExitOk;
 }

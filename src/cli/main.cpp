@@ -89,7 +89,11 @@ int run(int argc, char** argv) {
   add_perplexity(app, action);
   add_bench(app, action);
   add_verify(app, action);
+  add_convert(app, action);
   add_quantize(app, action);
+  add_serve(app, action);
+  add_imatrix(app, action);
+  add_kl(app, action);
   return parse_and_act(app, action, argc, argv);
 }
 

@@ -1,14 +1,23 @@
 #include "cli/model_flags.h"
 
 #include <CLI/CLI.hpp>
+#include <fmt/format.h>
 
 #include "base/error.h"
 #include "cli/environment.h"
 #include "cli/progress.h"
 #include "hub/environment.h"
 #include "hub/local_models.h"
+#include "model/placement.h"
 
 namespace minke {
+namespace {
+
+HugePages wanted_pages(const std::string& flag) {
+  return flag == "off" ? HugePages::off : flag == "on" ? HugePages::on : HugePages::automatic;
+}
+
+}  // namespace
 
 void ModelFlags::add_model(CLI::App& command) {
   command.add_option("MODEL", model, "A .gguf file, a Hugging Face folder, or the name of a pulled model")
@@ -34,6 +43,19 @@ void ModelFlags::add_machine(CLI::App& command) {
       ->type_name("NAME");
   command.add_option("-t,--threads", threads, "Threads (default: one per physical core)")
       ->check(CLI::Range(1, 1024));
+  command
+      .add_option(
+          "--huge-pages", huge_pages,
+          "Weights on huge pages: off, auto (where files come in on them), or on (read anew or copied)")
+      ->check(CLI::IsMember({"off", "auto", "on"}))
+      ->capture_default_str();
+  command.add_flag("--lock", lock, "Keep the weights in memory");
+  command
+      .add_option(
+          "--numa", numa,
+          "On several NUMA nodes: off, spread (a copy on the pages of all), or replicate (a copy each)")
+      ->check(CLI::IsMember({"off", "spread", "replicate"}))
+      ->capture_default_str();
 }
 
 fs::path ModelFlags::path() const { return resolve_model(model_places(variable), model); }
@@ -41,14 +63,29 @@ fs::path ModelFlags::path() const { return resolve_model(model_places(variable),
 LoadOptions ModelFlags::load_options() const {
   LoadOptions options;
   options.allowed = {allowed.begin(), allowed.end()};
+  options.huge_pages = wanted_pages(huge_pages);
   return options;
 }
 
 Model ModelFlags::load() const {
   LoadOptions options = load_options();
-  Progress bar("loading", Progress::Unit::count);
-  options.progress = [&](int64_t done, int64_t all) { bar.show(done, all); };
-  return load_model(path(), options);
+  Model loaded = [&] {
+    Progress bar("loading", Progress::Unit::count);
+    options.progress = [&](int64_t done, int64_t all) { bar.show(done, all); };
+    return load_model(path(), options);
+  }();
+  PlacementOptions place;
+  place.huge_pages = options.huge_pages;
+  place.numa = numa == "spread" ? Numa::spread : numa == "replicate" ? Numa::replicate : Numa::off;
+  place.lock = lock;
+  place.threads = threads > 0 ? threads : usable_cores();
+  const std::vector<std::string> notes = [&] {
+    Progress bar("reading", Progress::Unit::bytes);
+    place.progress = [&](int64_t done, int64_t all) { bar.show(done, all); };
+    return place_weights(loaded, place);
+  }();
+  for (const std::string& note : notes) fmt::print(stderr, "minke: {}\n", note);
+  return loaded;
 }
 
 KvFormats ModelFlags::kv_formats() const { return minke::kv_formats(kv); }

@@ -20,7 +20,7 @@ namespace {
 
 struct Flags {
   ModelFlags model;  // its name only
-  std::string out, types;
+  std::string out, types, importance;
   int threads = 0;
   bool force = false, requantize = false, dry = false, json = false;
 };
@@ -49,8 +49,38 @@ double bits_per_weight(const QuantizePlan& plan) {
 
 double relative_error(const Rounding& r) { return r.size > 0 ? std::sqrt(r.error / r.size) : 0; }
 
-void print_json(const Flags& flags, const Gguf& gguf, const QuantizePlan& plan, const Quantized& done,
-                double seconds) {
+// "a, b, c and 4 more"
+std::string list_of(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 6;
+  std::string list;
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i)
+    list += (i > 0 ? ", " : "") + in_quotes(names[i]);
+  return names.size() > kShown ? fmt::format("{} and {} more", list, names.size() - kShown) : list;
+}
+
+void warn(const ImportanceGaps& gaps) {
+  if (!gaps.absent.empty())
+    fmt::print(stderr, "minke: warning: no importance for {}: their columns count alike\n",
+               list_of(gaps.absent));
+  std::vector<std::string> unmet;
+  int64_t matrices = 0;
+  for (const ImportanceGaps::Unmet& u : gaps.unmet) unmet.push_back(u.tensor), matrices += u.matrices;
+  if (!unmet.empty())
+    fmt::print(
+        stderr,
+        "minke: warning: the text never used {} matrices of {}: their columns count alike; a longer text "
+        "would help\n",
+        matrices, list_of(unmet));
+}
+
+Json names_of(const ImportanceGaps& gaps) {
+  Json names{JsonArray{}};
+  for (const std::string& name : gaps.absent) names.as_array().push_back(name);
+  return names;
+}
+
+void print_json(const Flags& flags, const Gguf& gguf, const QuantizePlan& plan, const ImportanceGaps& gaps,
+                const Quantized& done, double seconds) {
   Json json, types, errors, others{JsonArray{}};
   for (const auto& [type, share] : shares(plan))
     types.set(type,
@@ -70,6 +100,10 @@ void print_json(const Flags& flags, const Gguf& gguf, const QuantizePlan& plan, 
   json.set("types", types);
   if (done.whole) json.set("relative_rms_error", done.roundings.empty() ? Json(JsonObject{}) : errors);
   json.set("other_type_than_asked", others);
+  if (plan.importance) {
+    json.set("importance", flags.importance);
+    json.set("without_importance", names_of(gaps));
+  }
   if (done.whole) json.set("seconds", seconds);
   fmt::print("{}\n", to_string(json));
 }
@@ -105,9 +139,16 @@ int run(const Flags& flags) {
   std::error_code ec;
   if (fs::is_directory(in, ec))
     throw Error("is a folder, and only GGUF files are quantised", in.string(),
-                "convert it to GGUF in F16 or BF16 first");
+                "`minke convert` with --type makes a GGUF file with these types of it");
   const Gguf gguf = Gguf::open(in);
-  const QuantizePlan plan = plan_quantize(gguf, rules, flags.requantize);
+  QuantizePlan plan = plan_quantize(gguf, rules, flags.requantize);
+  ImportanceMatrix importance;
+  ImportanceGaps gaps;
+  if (!flags.importance.empty()) {
+    importance = read_importance(flags.importance);
+    gaps = use_importance(plan, importance, flags.importance);
+    warn(gaps);
+  }
   Quantized done;
   const auto start = std::chrono::steady_clock::now();
   if (!flags.dry) {
@@ -123,7 +164,7 @@ int run(const Flags& flags) {
   }
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (flags.json)
-    print_json(flags, gguf, plan, done, seconds);
+    print_json(flags, gguf, plan, gaps, done, seconds);
   else
     print_text(flags, plan, done, seconds);
   return kExitOk;
@@ -145,6 +186,10 @@ void add_quantize(CLI::App& app, Action& action) {
   command.add_option("MODEL", flags->model.model, "A .gguf file, or the name of a pulled one")->required();
   command.add_option("OUT", flags->out, "The new .gguf file")->required();
   command.add_option("--type", flags->types, kTypes)->required()->type_name("RULES");
+  command
+      .add_option("--importance", flags->importance,
+                  "Spare the columns that matter: a file of `minke imatrix`, or of llama.cpp's")
+      ->type_name("FILE");
   command.add_flag("--allow-requantize", flags->requantize,
                    "Also round weights that are quantised already; they lose twice");
   command.add_flag("--force", flags->force, "Write over OUT where it is there");
@@ -156,6 +201,7 @@ void add_quantize(CLI::App& app, Action& action) {
       "Norms, biases and routers stay as they are.\n"
       "Examples:\n  minke quantize model-f16.gguf model-q4.gguf --type Q4_K\n"
       "  minke quantize model-f16.gguf model-mix.gguf --type default=Q4_K,ffn_down=Q5_K,output=Q6_K\n"
+      "  minke quantize model-f16.gguf model-q2.gguf --type Q2_K --importance model.imatrix.gguf\n"
       "  minke quantize moe-bf16.gguf moe.gguf --type "
       "experts=Q4_K,attn=Q8_0,embd=Q6_K,output=Q6_K,default=Q5_K "
       "--dry-run");

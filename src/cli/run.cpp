@@ -7,6 +7,7 @@
 #include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/sampling_flags.h"
+#include "model/placement.h"
 
 namespace minke {
 namespace {
@@ -107,7 +108,8 @@ int run(const Flags& flags) {
                flags.sampling.logprobs < 0 ? Json() : logprobs_json(loaded.tokenizer, outputs));
   else if (text.empty() || text.back() != '\n')
     fmt::print("\n");
-  if (flags.timing) fmt::print(stderr, "{}\n", timing_line(finish));
+  if (flags.timing)
+    fmt::print(stderr, "{}\n[weights {}]\n", timing_line(finish), residence_text(loaded.model));
   if (finish.reason == FinishReason::context && !flags.json)
     fmt::print(stderr, "minke: the context of {} tokens is full; --ctx makes it larger\n", engine.context());
   return finish.reason == FinishReason::cancelled ? kExitInterrupted : kExitOk;

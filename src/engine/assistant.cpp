@@ -5,6 +5,7 @@
 #include <mutex>
 
 #include "base/error.h"
+#include "formats/general_keys.h"
 
 namespace minke {
 namespace {
@@ -23,16 +24,15 @@ std::string trimmed(std::string_view s) {
 
 Sampling advised_sampling(const Model& model, const std::string& chat_template) {
   Sampling s;
-  if (const HfFolder* folder = model.folder()) {
-    const GenerationAdvice& advice = folder->generation;
-    if (advice.sample.value_or(advice.temperature.has_value())) {
-      s.temperature = static_cast<float>(advice.temperature.value_or(1.0));
-      s.top_p = static_cast<float>(advice.top_p.value_or(1.0));
-      s.min_p = static_cast<float>(advice.min_p.value_or(0.0));
-      s.top_k = static_cast<int>(advice.top_k.value_or(0));
-      s.repetition_penalty = static_cast<float>(advice.repetition_penalty.value_or(1.0));
-      return s;
-    }
+  const GenerationAdvice advice =
+      model.gguf() ? read_sampling_keys(*model.gguf()) : model.folder()->generation;
+  if (advice.sample.value_or(advice.temperature.has_value())) {
+    s.temperature = static_cast<float>(advice.temperature.value_or(1.0));
+    s.top_p = static_cast<float>(advice.top_p.value_or(1.0));
+    s.min_p = static_cast<float>(advice.min_p.value_or(0.0));
+    s.top_k = static_cast<int>(advice.top_k.value_or(0));
+    s.repetition_penalty = static_cast<float>(advice.repetition_penalty.value_or(1.0));
+    return s;
   }
   if (chat_template.find(kThinkClose) != std::string::npos) {
     s.temperature = kReasoningTemperature;

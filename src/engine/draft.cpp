@@ -1,12 +1,19 @@
 #include "engine/draft.h"
 
 #include <algorithm>
+#include <cmath>
+
+#include "model/weights.h"
 
 namespace minke {
 namespace {
 
 constexpr int kLongestMatch = 16;  // longer ones tell no more
 constexpr int kLongestPause = 64;
+// What weights that several rows share cost above what one row pays, and the arithmetic of each further row,
+// in steps: measured (docs/performance.md).
+constexpr double kShared = 0.3, kRowWork = 0.18;
+constexpr double kForget = 0.9;  // what an earlier draft counts beside the next
 
 }  // namespace
 
@@ -30,7 +37,7 @@ std::vector<Token> look_up(std::span<const Token> tokens, int most) {
   return {taken.begin(), taken.end()};
 }
 
-int DraftLength::next(int most) {
+int LookupLength::next(int most) {
   if (pause_ > 0) {
     --pause_;
     return 0;
@@ -38,7 +45,7 @@ int DraftLength::next(int most) {
   return std::min(length_, most);
 }
 
-void DraftLength::learn(int drafted, int accepted) {
+void LookupLength::learn(int drafted, int accepted) {
   if (drafted == 0) return;
   if (accepted == 0) {
     pause_ = next_pause_;
@@ -49,6 +56,69 @@ void DraftLength::learn(int drafted, int accepted) {
   next_pause_ = 1;
   length_ = accepted == drafted ? 2 * length_ : std::max(2, accepted + 1);
   length_ = std::min(length_, 64);
+}
+
+DraftCost draft_cost(const Model& model) {
+  const Config& c = model.config;
+  double shared = 0, experts = 0, mtp = 0;  // bytes that a row reads
+  Weights weights = model.weights;          // views only
+  for_each_weight(c, weights, [&](const WeightSlot& slot, const Mat& m) {
+    const auto bytes = static_cast<double>(m.bytes());
+    if (slot.role == Role::head) mtp += bytes;
+    if (slot.role == Role::embed || (slot.expert >= 0 && slot.expert >= c.moe->router.active)) return;
+    (slot.layer >= c.layers ? mtp : slot.expert >= 0 ? experts : shared) += bytes;
+  });
+  if (c.tied) {
+    shared += static_cast<double>(weights.head.bytes());
+    mtp += static_cast<double>(weights.head.bytes());
+  }
+  DraftCost cost{experts / (shared + experts), 1, mtp / (shared + experts)};
+  if (c.moe) cost.chosen = static_cast<double>(c.moe->router.active) / c.moe->router.experts;
+  return cost;
+}
+
+double DraftCost::step(int rows) const {
+  if (rows == 1) return 1;
+  const double different = (1 - std::pow(1 - chosen, rows)) / chosen;  // experts, to those of one row
+  return (1 - experts) * (1 + kShared) + experts * different + kRowWork * (rows - 1);
+}
+
+int MtpLength::next(int most, const DraftCost& cost, int sequences) {
+  if (most <= 0) return 0;
+  if (pause_ > 0) {
+    --pause_;
+    return 0;
+  }
+  // Tokens of a step over its cost, all sequences drafting alike; for the plain step it is 1.
+  const double plain = cost.step(sequences);
+  double expected = 1, chance = 1, best = 1;
+  int length = 0;
+  for (int i = 0; i < std::min(most, kDeepest); ++i) {
+    const Rate& r = rates_[static_cast<size_t>(i)];
+    chance *= r.right / r.tried;
+    expected += chance;
+    const double rate = expected / (cost.step(sequences * (i + 2)) / plain + (i + 1) * cost.pass);
+    if (rate <= best) continue;
+    best = rate;
+    length = i + 1;
+  }
+  if (length > 0) {
+    next_pause_ = 1;
+    return length;
+  }
+  pause_ = next_pause_;
+  next_pause_ = std::min(2 * next_pause_, kLongestPause);
+  return 1;
+}
+
+void MtpLength::learn(int drafted, int accepted) {
+  if (drafted == 0) return;
+  failures_ = accepted > 0 ? 0 : failures_ + 1;
+  for (int i = 0; i < std::min({drafted, accepted + 1, kDeepest}); ++i) {
+    Rate& r = rates_[static_cast<size_t>(i)];
+    r.tried = kForget * r.tried + 1;
+    r.right = kForget * r.right + (i < accepted ? 1 : 0);
+  }
 }
 
 }  // namespace minke

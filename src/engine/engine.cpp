@@ -8,9 +8,11 @@
 #include <thread>
 
 #include "base/error.h"
-#include "base/random.h"
-#include "engine/kept.h"
+#include "engine/budget.h"
+#include "engine/identity.h"
+#include "engine/mtp.h"
 #include "engine/sequence.h"
+#include "kv/prefix.h"
 
 namespace minke {
 namespace {
@@ -20,6 +22,8 @@ double seconds(Clock::time_point from, Clock::time_point to) {
 }
 
 int pages_of(int tokens) { return (tokens + kPageTokens - 1) / kPageTokens; }
+
+constexpr int kLeastShare = 64;  // rows of a prompt, where several share a step
 
 }  // namespace
 
@@ -37,6 +41,7 @@ const char* name(FinishReason reason) {
 InstanceOptions EngineOptions::for_instance() const {
   InstanceOptions o = instance;
   o.limits.logit_rows = o.limits.sequences + draft;
+  o.limits.mtp = draft > 0 && draft_by != DraftBy::lookup;
   return o;
 }
 
@@ -45,14 +50,29 @@ struct Engine::Impl {
       : model(m),
         tokenizer(t),
         instance(m, o.for_instance()),
+        identity(o.disk ? cache_identity(m, o.for_instance()) : std::string()),
+        prefix(instance.kv(), open_disk(o), identity),
+        mtp(instance, unused),
         context(o.instance.limits.context),
-        most_draft(o.draft) {
+        most_draft(o.draft),
+        lookup(o.draft_by != DraftBy::mtp),
+        has_mtp(instance.config().mtp_layers > 0) {
+    if (o.draft > 0 && o.draft_by == DraftBy::mtp && !has_mtp)
+      throw Error(model.config.mtp_announced > 0 ? "the model's MTP layer is not in its files"
+                                                 : "the model has no MTP layer",
+                  model.path.string(), "lookup drafts for every model");
+    if (has_mtp) cost = draft_cost(m);
     ends = tokenizer.end_tokens();
     ends.insert(ends.end(), model.config.eos.begin(), model.config.eos.end());
     for (Token id = 0; id < model.config.vocab; ++id)
       if (id >= tokenizer.size() || tokenizer.is_unused(id)) unused.push_back(id);
     publish();
     thread = std::thread([this] { run(); });
+  }
+
+  DiskPages* open_disk(const EngineOptions& o) {
+    if (!o.disk) return nullptr;
+    return &disk.emplace(*o.disk, first_key(identity), instance.kv().bytes_of_page());
   }
 
   ~Impl() {
@@ -143,144 +163,246 @@ struct Engine::Impl {
     return true;
   }
 
-  // Starts waiting requests in order while there are places, and pages for prompt and whole answer: what runs
-  // never runs out.
+  // Starts waiting requests in order while there are places, and pages for what is known of them.
   void admit() {
+    KvPool& pool = instance.kv();
     while (!waiting.empty() && static_cast<int>(running.size()) < instance.state().limits.sequences) {
       Sequence& s = *waiting.front();
-      const int wanted =
-          s.request.max_tokens < 0
-              ? context
-              : static_cast<int>(std::min<int64_t>(int64_t{s.prompt_size()} + s.request.max_tokens, context));
-      s.most_tokens = wanted;
-      s.at_most = s.request.max_tokens < 0 || int64_t{s.prompt_size()} + s.request.max_tokens > context
-                      ? FinishReason::context
-                      : FinishReason::length;
-      if (instance.kv().free_pages() + kept.pages() < pages_of(wanted)) {  // those that run give theirs back
-        MINKE_CHECK(!running.empty());
-        return;
+      const bool bounded =
+          s.request.max_tokens >= 0 && int64_t{s.prompt_size()} + s.request.max_tokens <= context;
+      s.most_tokens = bounded ? s.prompt_size() + s.request.max_tokens : context;
+      s.at_most = bounded ? FinishReason::length : FinishReason::context;
+      // A page is left to each that runs: it would soon take it back.
+      const int wanted = pages_of(static_cast<int>(s.tokens.size())),
+                spare = static_cast<int>(running.size());
+      if (pool.free_pages() + prefix.pages() < wanted + spare) return;
+      s.kv = prefix.take(std::span(s.tokens).first(s.tokens.size() - 1), s.request.cache_salt);
+      // The MTP layer's last row depends on the token behind it, which is another one now: it is made anew,
+      // in a page of its own.
+      bool anew = has_mtp && s.kv.length > 0;
+      int more = wanted - static_cast<int>(s.kv.pages.size()) + anew;
+      if (pool.free_pages() + prefix.evictable() < more + spare) {
+        pool.truncate(s.kv, 0);
+        if (!running.empty()) return;  // those give theirs back
+        anew = false;                  // alone it fits, without what is cached
+        more = wanted;
       }
-      s.kv = kept.take(instance.kv(), s.request.prompt);
-      s.cached = s.kv.length;
-      while (!instance.kv().reserve(s.kv, wanted)) MINKE_CHECK(kept.drop_oldest(instance.kv()));
-      s.started = Clock::now();
+      MINKE_CHECK(prefix.make_room(more));
+      if (anew) {
+        pool.own(s.kv, s.kv.length - 1);
+        pool.truncate(s.kv, s.kv.length - 1);
+      }
+      s.kv.mtp_length = s.kv.length;
+      MINKE_CHECK(pool.reserve(s.kv, static_cast<int>(s.tokens.size())));
+      if (s.started == Clock::time_point{}) {
+        s.cached = s.kv.length;
+        s.started = Clock::now();
+      }
+      s.shared_pages = 0;
       running.push_back(std::move(waiting.front()));
       waiting.pop_front();
     }
   }
 
+  // Pages for what each that runs is fed in this step; where they are short, those that started last wait
+  // until there are enough again.
+  void reserve_pages() {
+    for (auto it = running.begin(); it != running.end(); ++it) {
+      Sequence& s = **it;
+      for (;;) {
+        const int fed = s.kv.length + std::min(s.unfed(), instance.state().limits.rows) +
+                        static_cast<int>(s.draft.size());
+        const int upto = std::min(s.most_tokens, fed + (has_mtp ? most_draft : 0));  // it drafts behind them
+        const int more = pages_of(upto) - static_cast<int>(s.kv.pages.size());
+        if (prefix.make_room(std::max(more, 0)) && instance.kv().reserve(s.kv, upto)) break;
+        if (!s.draft.empty()) {
+          s.draft.clear();
+          continue;
+        }
+        const bool itself = std::next(it) == running.end();
+        put_off(*running.back());
+        waiting.push_front(std::move(running.back()));
+        running.pop_back();
+        if (itself) return;
+      }
+    }
+  }
+
+  // Its rows go to those that wait to be used again, or to be thrown out.
+  void put_off(Sequence& s) {
+    MINKE_CHECK(running.size() > 1, "one sequence always fits");
+    s.draft.clear();
+    instance.kv().truncate(s.kv, s.kv.length);
+    const auto fed = std::span(s.tokens).first(static_cast<size_t>(s.kv.length));
+    prefix.give(fed, std::exchange(s.kv, {}), s.request.cache_salt);
+    ++finished.preempted;
+  }
+
+  // What was computed is there for others at once, and goes to disk.
+  void share_pages() {
+    for (Sequence* s : in_step) {
+      if (s->ended || s->kv.length / kPageTokens <= s->shared_pages) continue;
+      s->shared_pages = s->kv.length / kPageTokens;
+      prefix.keep(std::span(s->tokens).first(static_cast<size_t>(s->kv.length)), s->kv,
+                  s->request.cache_salt);
+    }
+    prefix.spill();
+  }
+
   // One forward pass: a token of every answer under way and drafts behind some, and prompt pieces up to the
   // rows that are left.
-  void step() {
+  void forward() {
     tokens.clear();
     slices.clear();
     in_step.clear();
-    int left = instance.state().limits.rows, drafts_left = most_draft;
-    const auto add = [&](Sequence& s) {
-      const int count = std::min(s.unfed(), left);
-      s.draft.clear();
+    reserve_pages();
+    int left = instance.state().limits.rows;
+    const auto add = [&](Sequence& s, int most) {
+      const int count = std::min({s.unfed(), left, most});
       if (count == 0) return;
       const bool whole = count == s.unfed();
-      if (s.answer_size() > 0) s.draft = draft_for(s, std::min(drafts_left, left - count));
       const int drafted = static_cast<int>(s.draft.size());
       slices.push_back({&s.kv, static_cast<int>(tokens.size()), count + drafted, s.kv.length,
                         drafted > 0 ? Want::all_logits
                         : whole     ? Want::last_logits
-                                    : Want::nothing});
+                                    : Want::nothing,
+                        s.prompt_size()});
       tokens.insert(tokens.end(), s.tokens.begin() + s.kv.length, s.tokens.begin() + s.kv.length + count);
       tokens.insert(tokens.end(), s.draft.begin(), s.draft.end());
       in_step.push_back(&s);
       left -= count + drafted;
-      drafts_left -= drafted;
     };
     for (auto& s : running)
-      if (s->answer_size() > 0) add(*s);
-    for (auto& s : running)
-      if (s->answer_size() == 0) add(*s);
-    try {
-      instance.forward({tokens, slices, {}});
-    } catch (const Error& e) {
-      fail_step(e.what());
-      return;
+      if (s->answer_size() > 0 && s->unfed() == 1) add(*s, left);
+    const auto answers = static_cast<int>(in_step.size()), rows = static_cast<int>(tokens.size());
+    // Prompts share what is left.
+    int prompts = static_cast<int>(running.size()) - answers;
+    left = std::min(left, budget.rows(answers, prompts, left));
+    for (auto& s : running) {
+      if (s->answer_size() > 0 && s->unfed() == 1) continue;
+      add(*s, std::max(kLeastShare, left / prompts));
+      --prompts;
     }
+    const auto start = Clock::now();
+    instance.forward({tokens, slices, {}, has_mtp});
+    budget.learn(answers, static_cast<int>(tokens.size()) - rows, seconds(start, Clock::now()));
+  }
+
+  void step() {
+    try {
+      forward();
+      sample();
+      draft();
+    } catch (const Error& e) {
+      for (Sequence* s : in_step)
+        if (!s->ended && !s->end) finish(*s, FinishReason::failed, e.what());
+    }
+    share_pages();
+    for (Sequence* s : in_step)
+      if (!s->ended && s->end) finish(*s, *s->end);
+    running.remove_if([](const auto& s) { return s->ended; });
+    ++finished.steps;
+    publish();
+  }
+
+  // Tokens from the rows of logits that came out.
+  void sample() {
     int row = 0;
-    std::vector<Sequence*> ended;
     for (size_t i = 0; i < in_step.size(); ++i) {
       if (slices[i].want == Want::nothing) continue;
       float* logits = instance.state().logits + int64_t{row} * model.config.vocab;
       row += 1 + static_cast<int>(in_step[i]->draft.size());
-      bool last = true;
       try {
-        last = accept_all(*in_step[i], logits);
+        accept_all(*in_step[i], logits);
       } catch (const Error& e) {  // of sampling: this request's alone
         finish(*in_step[i], FinishReason::failed, e.what());
       }
-      if (last) ended.push_back(in_step[i]);
-    }
-    ++finished.steps;
-    for (Sequence* s : ended) running.remove_if([&](const auto& r) { return r.get() == s; });
-    publish();
-  }
-
-  void fail_step(const std::string& why) {
-    for (Sequence* s : in_step) {
-      finish(*s, FinishReason::failed, why);
-      running.remove_if([&](const auto& r) { return r.get() == s; });
     }
   }
 
-  // Tokens to try behind the one that an answer has not been fed yet; it and they have room in the pages.
-  std::vector<Token> draft_for(Sequence& s, int most) const {
-    most = std::min(most, s.most_tokens - static_cast<int>(s.tokens.size()));
-    if (most <= 0 || s.unfed() != 1) return {};
-    return look_up(s.tokens, s.draft_length.next(most));
+  // Drafts for the next step. Every answer has its row there, and the drafts have what is left.
+  void draft() {
+    const auto answers = static_cast<int>(std::ranges::count_if(
+        running, [](const auto& s) { return s->answer_size() > 0 && !s->end && !s->ended; }));
+    int left = std::min(most_draft, instance.state().limits.rows - answers);
+    just_fed.clear();
+    for (size_t i = 0; i < in_step.size(); ++i) {
+      Sequence& s = *in_step[i];
+      if (s.ended) continue;
+      Fed f{&s, slices[i].first, slices[i].position, 0};
+      s.draft.clear();
+      if (s.answer_size() > 0 && !s.end) {
+        // The last token of an answer comes out of the row before it: none is drafted for its place.
+        const int most = std::min(left, s.most_tokens - static_cast<int>(s.tokens.size()) - 1);
+        if (lookup && most > 0) s.draft = look_up(s.tokens, s.lookup_length.next(most));
+        s.draft_by_mtp = has_mtp && s.draft.empty() && MtpDrafter::follows(s, f.position);
+        if (s.draft_by_mtp) f.draft = s.mtp_length.next(most, cost, answers);
+        left -= f.draft + static_cast<int>(s.draft.size());
+      }
+      just_fed.push_back(f);
+    }
+    if (has_mtp) mtp.follow(just_fed);
   }
 
   // Samples after each row that plain decoding would have fed: as long as what comes out is what was drafted.
-  // True when the sequence ended.
-  bool accept_all(Sequence& s, float* logits) {
+  void accept_all(Sequence& s, float* logits) {
     const int fed = s.kv.length, drafted = static_cast<int>(s.draft.size());
     s.drafted += drafted;
     for (int i = 0;; ++i) {
       s.kv.length = fed - drafted + i;  // what follows in the cache is to be written anew
-      if (accept(s, logits + int64_t{i} * model.config.vocab)) return true;
-      if (i == drafted || s.tokens.back() != s.draft[static_cast<size_t>(i)]) {
-        s.draft_length.learn(drafted, i);
-        return false;
-      }
-      ++s.accepted;
+      accept(s, logits + int64_t{i} * model.config.vocab);
+      const bool right = i < drafted && s.tokens.back() == s.draft[static_cast<size_t>(i)];
+      s.accepted += right;
+      if (s.end) return;
+      if (right) continue;
+      if (s.draft_by_mtp)
+        s.mtp_length.learn(drafted, i);
+      else
+        s.lookup_length.learn(drafted, i);
+      return;
     }
   }
 
-  // Samples the next token of a sequence and hands it on. True when the sequence ended.
-  bool accept(Sequence& s, float* logits) {
+  // Samples the next token of a sequence and hands it on.
+  void accept(Sequence& s, float* logits) {
     if (s.answer_size() == 0) s.answered = Clock::now();
     const std::span<float> all(logits, static_cast<size_t>(model.config.vocab));
     for (const Token t : unused) all[static_cast<size_t>(t)] = -std::numeric_limits<float>::infinity();
     const Sampling& sampling = s.request.sampling;
     std::vector<float> raw;
     if (sampling.logprobs >= 0) raw.assign(all.begin(), all.end());
-    const auto list = candidates(sampling, s.said(), all);
-    // The draw depends on seed and position alone.
-    const Token token = draw(list, Random(sampling.seed, static_cast<uint64_t>(s.answer_size())).uniform());
+    TokenMask* const mask = s.request.mask.get();
+    if (mask) mask->mask(all, s.most_tokens - static_cast<int>(s.tokens.size()));
+    const Token token = pick(sampling, s.said(), all);
     s.tokens.push_back(token);
+    if (mask) mask->take(token);
 
-    Output out{token, {}, {}};
+    Output out{token, {}, {}, {}};
     if (sampling.logprobs >= 0) out.logprobs = logprobs(raw, token, sampling.logprobs);
     const bool stopped = std::ranges::count(s.request.stop_tokens, token) > 0;
     const bool ended = stopped || (!s.request.ignore_end && std::ranges::count(ends, token) > 0);
-    if (!ended) out.text = s.stop.push(s.detokenizer.push(token));
+    if (!ended) {
+      ShownText shown = s.text.push(token);
+      out.text = std::move(shown.text);
+      out.added = std::move(shown.added);
+    }
     if (s.request.output) s.request.output(out);
-    if (ended || !s.stop.stopped().empty()) return finish(s, FinishReason::stop), true;
-    if (static_cast<int>(s.tokens.size()) >= s.most_tokens) return finish(s, s.at_most), true;
-    return false;
+    if (ended || !s.text.stopped().empty())
+      s.end = FinishReason::stop;
+    else if (static_cast<int>(s.tokens.size()) >= s.most_tokens)
+      s.end = s.at_most;
   }
 
   void finish(Sequence& s, FinishReason reason, std::string error = {}) {
     Finish f;
     f.reason = reason;
-    if (s.stop.stopped().empty()) f.text = s.stop.push(s.detokenizer.finish()) + s.stop.finish();
-    f.stop = s.stop.stopped();
+    f.stop = s.text.stopped();
+    if (f.stop.empty()) {
+      ShownText rest = s.text.finish();
+      f.text = std::move(rest.text);
+      f.added = std::move(rest.added);
+      f.stop = s.text.stopped();
+    }
     f.error = std::move(error);
     f.prompt_tokens = s.prompt_size();
     f.cached_tokens = s.cached;
@@ -298,7 +420,8 @@ struct Engine::Impl {
     } else if (!s.kv.pages.empty()) {
       s.tokens.resize(static_cast<size_t>(s.kv.length));
       instance.kv().truncate(s.kv, s.kv.length);
-      kept.keep(instance.kv(), std::move(s.tokens), std::move(s.kv));
+      prefix.give(s.tokens, std::exchange(s.kv, {}), s.request.cache_salt);
+      prefix.spill();
     }
     finished.prompt_tokens += f.prompt_tokens;
     finished.cached_tokens += f.cached_tokens;
@@ -317,25 +440,34 @@ struct Engine::Impl {
     counts.running = open(running);
     counts.waiting = open(waiting) + static_cast<int>(inbox.size());
     counts.pages = instance.kv().pages();
-    counts.free_pages = instance.kv().free_pages() + kept.pages();
+    counts.free_pages = instance.kv().free_pages() + prefix.evictable();
     counts.steps = finished.steps;
     counts.prompt_tokens = finished.prompt_tokens;
     counts.cached_tokens = finished.cached_tokens;
     counts.output_tokens = finished.output_tokens;
     counts.accepted_tokens = finished.accepted_tokens;
+    counts.preempted = finished.preempted;
+    if (disk) counts.disk = disk->stats();
   }
 
   const Model& model;
   const Tokenizer& tokenizer;
   Instance instance;
-  Kept kept;
+  std::string identity;
+  std::optional<DiskPages> disk;
+  PrefixTree prefix;
+  PrefillBudget budget;
   std::vector<Token> ends, unused;
+  MtpDrafter mtp;
   int context, most_draft;
+  bool lookup, has_mtp;
+  DraftCost cost;
   std::list<std::unique_ptr<Sequence>> running, waiting;
   EngineStats finished;
   std::vector<Token> tokens;  // of the step
   std::vector<SequenceSlice> slices;
   std::vector<Sequence*> in_step;
+  std::vector<Fed> just_fed;
 
   mutable std::mutex mutex;
   std::condition_variable wake;
@@ -354,6 +486,7 @@ Engine::~Engine() = default;
 
 uint64_t Engine::submit(Request request) { return impl_->submit(std::move(request)); }
 void Engine::cancel(uint64_t id) { impl_->cancel(id); }
+const std::vector<Token>& Engine::end_tokens() const { return impl_->ends; }
 int Engine::context() const { return impl_->context; }
 
 EngineStats Engine::stats() const {

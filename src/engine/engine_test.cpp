@@ -84,9 +84,9 @@ TEST(Engine, DraftsChangeNothingButTheSteps) {
       std::vector<Pending> pending(9);
       for (uint64_t i = 0; i < pending.size(); ++i) {
         requests.push_back(sampled(repeating(i, 20 + static_cast<int>(i)), 60, i));
-        requests.back().sampling.temperature = i % 3 == 0 ? 1 : 0;
-        requests.back().sampling.logit_bias = {{20, 50.0f},
-                                               {21, 50.0f}};  // so that answers repeat themselves
+        requests.back().sampling.temperature = i % 3 == 0 ? 20 : 0;
+        requests.back().sampling.logit_bias = {{20, 900.0f},
+                                               {21, 900.0f}};  // so that answers repeat themselves
         requests.back().sampling.logprobs = 2;
         if (i == 4) requests.back().sampling.repetition_penalty = 1.1f;
         engine.submit(pending[i].watch(requests.back()));

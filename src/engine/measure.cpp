@@ -30,15 +30,17 @@ std::vector<Token> some_tokens(const Config& config, int start, int count) {
   return tokens;
 }
 
-// Appends tokens to the view in steps of the instance's rows.
-void feed(Instance& instance, KvView& view, int count, Want last) {
+// Appends tokens to the view in steps of the instance's rows, as a prompt or as an answer.
+enum class As { prompt, answer };
+void feed(Instance& instance, KvView& view, int count, Want last, As as = As::prompt) {
   const std::vector<Token> tokens = some_tokens(instance.config(), view.length, count);
   const int rows = instance.state().limits.rows;
   if (!instance.kv().reserve(view, view.length + count))
     throw Error(fmt::format("{} tokens do not fit the context", count));
+  const int given = as == As::prompt ? view.length + count : 0;
   for (int at = 0; at < count; at += rows) {
     const int n = std::min(rows, count - at);
-    const SequenceSlice slice{&view, 0, n, view.length, at + n == count ? last : Want::nothing};
+    const SequenceSlice slice{&view, 0, n, view.length, at + n == count ? last : Want::nothing, given};
     instance.forward(
         {std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(n)), {&slice, 1}, {}});
   }
@@ -89,7 +91,7 @@ Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, i
     for (int i = 0; i < o.decode; ++i) {
       if (i % 8 == 0) beside_decode.add(probe.slice());
       const auto start = Clock::now();
-      feed(instance, view, 1, Want::last_logits);
+      feed(instance, view, 1, Want::last_logits, As::answer);
       spent += seconds_since(start);
     }
     decode.push_back(o.decode / spent);
@@ -130,7 +132,7 @@ int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth) {
       bytes += m.bytes();
   });
   if (model.config.tied) bytes += model.weights.head.bytes();
-  return bytes + cache_bytes_per_token(model.config, kv) * depth;
+  return bytes + cache_bytes_per_token(as_run(model.config, {}), kv) * depth;
 }
 
 int64_t prefill_multiplies(const Config& config, int64_t visible) {

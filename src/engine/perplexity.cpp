@@ -5,41 +5,20 @@
 #include <vector>
 
 #include "base/error.h"
+#include "engine/windows.h"
 
 namespace minke {
-namespace {
 
-// -ln probability of every token of a window but the first, in order.
-std::vector<double> window_losses(Instance& instance, std::span<const Token> window) {
-  State& state = instance.state();
-  const Config& config = instance.config();
-  const int rows = state.limits.rows, at_once = state.limits.logit_rows, n = static_cast<int>(window.size());
-  KvView view;
-  if (!instance.kv().reserve(view, n))
-    throw Error(fmt::format("a window of {} tokens does not fit the context", n));
-  std::vector<double> losses(static_cast<size_t>(n - 1));
-  for (int at = 0; at < n; at += rows) {
-    const int count = std::min(rows, n - at);
-    const SequenceSlice slice{&view, 0, count, at, Want::all_hidden};
-    instance.forward({window.subspan(static_cast<size_t>(at), static_cast<size_t>(count)), {&slice, 1}, {}});
-    for (int first = 0; first < count; first += at_once) {
-      const int some = std::min(at_once, count - first);
-      head(instance.context(), instance.model().weights, state, state.output + int64_t{first} * config.dim,
-           some, state.logits);
-      instance.context().pool.for_each(some, 1, [&](int64_t i, int64_t, int) {
-        const size_t next = static_cast<size_t>(at + first + i + 1);
-        if (next >= window.size()) return;
-        const std::span<const float> logits(state.logits + i * config.vocab,
-                                            static_cast<size_t>(config.vocab));
-        losses[next - 1] = negative_log_likelihood(logits, window[next]);
-      });
-    }
-  }
-  instance.kv().truncate(view, 0);
-  return losses;
+void Mean::add(double value) {
+  const double off = value - mean_;
+  mean_ += off / static_cast<double>(++count_);
+  squares_ += off * (value - mean_);
 }
 
-}  // namespace
+double Mean::error() const {
+  const auto n = static_cast<double>(count_);
+  return count_ > 1 ? std::sqrt(squares_ / (n * (n - 1))) : 0;
+}
 
 double Perplexity::value() const { return std::exp(nll); }
 
@@ -53,28 +32,28 @@ double negative_log_likelihood(std::span<const float> logits, Token token) {
 Perplexity perplexity(Instance& instance, std::span<const Token> tokens, int window, Token start,
                       const std::function<void(int64_t, int64_t)>& progress) {
   MINKE_CHECK(window >= 2);
-  double sum = 0, squares = 0;
-  Perplexity result;
-  std::vector<Token> piece;
-  for (size_t at = 0; at + 1 < tokens.size(); at += static_cast<size_t>(window)) {
-    piece.clear();
-    if (start >= 0) piece.push_back(start);
-    const size_t end = std::min(tokens.size(), at + static_cast<size_t>(window));
-    piece.insert(piece.end(), tokens.begin() + static_cast<int64_t>(at),
-                 tokens.begin() + static_cast<int64_t>(end));
-    const std::vector<double> losses = window_losses(instance, piece);
-    for (size_t i = start >= 0 ? 1 : 0; i < losses.size(); ++i) {
-      sum += losses[i];
-      squares += losses[i] * losses[i];
-      ++result.predicted;
-    }
-    if (progress) progress(static_cast<int64_t>(end), static_cast<int64_t>(tokens.size()));
-  }
-  if (result.predicted == 0) throw Error("the text is shorter than two tokens");
-  const auto n = static_cast<double>(result.predicted);
-  result.nll = sum / n;
-  result.error = n > 1 ? std::sqrt(std::max(0.0, squares / n - result.nll * result.nll) / (n - 1)) : 0;
-  return result;
+  const auto vocab = static_cast<size_t>(instance.config().vocab);
+  const int given = start >= 0 ? 2 : 1;  // tokens of a window that are not predicted
+  Instance* const instances[] = {&instance};
+  Mean nll;
+  std::vector<double> losses;
+  for_each_window(tokens, window, start, [&](std::span<const Token> piece, int64_t done) {
+    const int n = static_cast<int>(piece.size());
+    if (n <= given) return;
+    losses.resize(piece.size());  // of each token, by its place
+    run_window(instances, piece, [&](int first, int count, std::span<const float* const> logits) {
+      instance.context().pool.for_each(count, 1, [&](int64_t i, int64_t, int) {
+        const auto next = static_cast<size_t>(first + i + 1);
+        if (next < piece.size())
+          losses[next] =
+              negative_log_likelihood({logits[0] + static_cast<size_t>(i) * vocab, vocab}, piece[next]);
+      });
+    });
+    for (int i = given; i < n; ++i) nll.add(losses[static_cast<size_t>(i)]);
+    if (progress) progress(done, static_cast<int64_t>(tokens.size()));
+  });
+  if (nll.count() == 0) throw Error("the text is shorter than two tokens");
+  return Perplexity(nll);
 }
 
 }  // namespace minke

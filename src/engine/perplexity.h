@@ -9,11 +9,26 @@
 
 namespace minke {
 
+// Of values that come one by one.
+class Mean {
+ public:
+  void add(double value);
+  int64_t count() const { return count_; }
+  double value() const { return mean_; }
+  double error() const;  // standard error of the mean; 0 for fewer than two
+
+ private:
+  int64_t count_ = 0;
+  double mean_ = 0, squares_ = 0;  // squares_: of the distances from the mean, summed
+};
+
 struct Perplexity {
   double nll = 0;         // mean -ln probability of the tokens that were predicted
   double error = 0;       // standard error of that mean
   int64_t predicted = 0;  // tokens
-  double value() const;   // exp(nll)
+  Perplexity() = default;
+  explicit Perplexity(const Mean& of) : nll(of.value()), error(of.error()), predicted(of.count()) {}
+  double value() const;  // exp(nll)
 };
 
 // Cuts tokens into windows of `window` tokens, each read from an empty context (after `start`, where >= 0),

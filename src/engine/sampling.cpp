@@ -7,6 +7,7 @@
 #include <unordered_set>
 
 #include "base/error.h"
+#include "base/random.h"
 
 namespace minke {
 namespace {
@@ -154,6 +155,10 @@ Token draw(std::span<const Candidate> list, double u) {
     if (u < sum) return c.token;
   }
   return list.back().token;  // rounding kept the sum below u
+}
+
+Token pick(const Sampling& s, const Said& said, std::span<float> logits) {
+  return draw(candidates(s, said, logits), Random(s.seed, said.answer.size()).uniform());
 }
 
 Logprobs logprobs(std::span<const float> logits, Token token, int count) {

@@ -47,6 +47,10 @@ std::vector<Candidate> candidates(const Sampling& sampling, const Said& said, st
 // The candidate that u in [0, 1) falls to.
 Token draw(std::span<const Candidate> candidates, double u);
 
+// The token that follows what was said. The draw depends on the seed and the answer's length alone. Changes
+// `logits`; throws as candidates() does.
+Token pick(const Sampling& sampling, const Said& said, std::span<float> logits);
+
 // Natural-log probabilities of raw logits: the token's own, and the `count` likeliest, likeliest first.
 struct Logprobs {
   float own = 0;

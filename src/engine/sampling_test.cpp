@@ -1,6 +1,8 @@
 #include "engine/sampling.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -129,10 +131,8 @@ TEST(Sampling, ProbabilitiesSumToOneAndDescend) {
     for (float& l : logits) l = random.normal() * 4;
     const auto list = candidates(s, {}, logits);
     double total = 0;
-    for (size_t i = 0; i < list.size(); ++i) {
-      total += list[i].probability;
-      RC_ASSERT(i == 0 || list[i - 1].probability >= list[i].probability);
-    }
+    for (const Candidate& c : list) total += c.probability;
+    RC_ASSERT(std::ranges::is_sorted(list, std::greater<>(), &Candidate::probability));
     RC_ASSERT(std::abs(total - 1) < 1e-5);
   }));
 }

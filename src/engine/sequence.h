@@ -2,10 +2,11 @@
 // One request as the engine sees it.
 
 #include <chrono>
+#include <optional>
 
+#include "engine/answer_text.h"
 #include "engine/draft.h"
 #include "engine/engine.h"
-#include "engine/stop_text.h"
 #include "kv/pool.h"
 
 namespace minke {
@@ -17,8 +18,7 @@ struct Sequence {
       : id(number),
         request(std::move(r)),
         tokens(request.prompt),
-        detokenizer(tokenizer, true),
-        stop(request.stop) {}
+        text(tokenizer, request.stop, request.written) {}
 
   uint64_t id;
   Request request;
@@ -27,12 +27,15 @@ struct Sequence {
   int most_tokens = 0;                          // prompt and answer together
   FinishReason at_most = FinishReason::length;  // why no more
   int cached = 0;
-  std::vector<Token> draft;  // behind the unfed token, in this step
-  DraftLength draft_length;
+  int shared_pages = 0;      // whole pages that others may use
+  std::vector<Token> draft;  // behind the unfed token, in the next step
+  bool draft_by_mtp = false;
+  LookupLength lookup_length;
+  MtpLength mtp_length;
   int drafted = 0, accepted = 0;
-  bool ended = false;  // its finish is on its way
-  Detokenizer detokenizer;
-  StopText stop;
+  std::optional<FinishReason> end;  // it has all its tokens
+  bool ended = false;               // its finish is on its way
+  AnswerText text;
   Clock::time_point submitted = Clock::now(), started, answered;
 
   int prompt_size() const { return static_cast<int>(request.prompt.size()); }

@@ -61,7 +61,8 @@ class Gguf {
   // Tensors of all parts, in file order. shape is slowest first (the reverse of GGUF's ne). Data is aligned
   // to 8 bytes at least.
   std::span<const TensorView> tensors() const { return tensors_; }
-  const TensorView* tensor(std::string_view name) const;  // null where absent
+  std::span<const MappedFile> files() const { return files_; }  // the parts; none after parse
+  const TensorView* tensor(std::string_view name) const;        // null where absent
 
  private:
   void append(Gguf part);

@@ -12,8 +12,6 @@
 namespace minke {
 namespace {
 
-constexpr uint64_t kAlignment = 32;
-
 template <typename T>
 void put(std::string& out, T number) {
   out.append(reinterpret_cast<const char*>(&number), sizeof number);
@@ -87,32 +85,34 @@ uint32_t type_id(const TensorView& tensor) {
 
 }  // namespace
 
-GgufWriter::GgufWriter(const fs::path& path) : file_(path) {}
-
-void GgufWriter::add(std::string_view key, const GgufValue& value) {
-  MINKE_CHECK(!header_written_ && !key.empty());
+void GgufHeader::add(std::string_view key, const GgufValue& value) {
+  MINKE_CHECK(!key.empty());
   if (key == "general.alignment") return;  // another file's; ours is the default and needs no key
   put_string(entries_, key);
   put_value(entries_, value);
   ++entry_count_;
 }
 
-void GgufWriter::add(std::string_view key, std::span<const std::string> strings) {
+void GgufHeader::add(std::string_view key, std::span<const std::string> strings) {
+  const std::vector<std::string_view> views(strings.begin(), strings.end());
+  add(key, std::span<const std::string_view>(views));
+}
+
+void GgufHeader::add(std::string_view key, std::span<const std::string_view> strings) {
   std::string run;
-  for (const std::string& text : strings) put_string(run, text);
+  for (const std::string_view text : strings) put_string(run, text);
   add(key, {GgufType::array, GgufArray{GgufType::string, strings.size(), as_bytes(run)}});
 }
 
-void GgufWriter::add(std::string_view key, std::span<const int32_t> integers) {
+void GgufHeader::add(std::string_view key, std::span<const int32_t> integers) {
   add(key, array_of(GgufType::i32, integers));
 }
 
-void GgufWriter::add(std::string_view key, std::span<const float> numbers) {
+void GgufHeader::add(std::string_view key, std::span<const float> numbers) {
   add(key, array_of(GgufType::f32, numbers));
 }
 
-void GgufWriter::declare(const TensorView& tensor) {
-  MINKE_CHECK(!header_written_);
+void GgufHeader::declare(const TensorView& tensor) {
   const std::optional<int64_t> bytes = byte_size(tensor);
   const bool empty = std::ranges::find(tensor.shape, 0) != tensor.shape.end();
   if (!bytes || empty || tensor.shape.empty() || tensor.shape.size() > 4 || tensor.name.empty() ||
@@ -127,42 +127,53 @@ void GgufWriter::declare(const TensorView& tensor) {
   for (const int64_t n : std::views::reverse(tensor.shape)) put(infos_, n);
   put(infos_, type_id(tensor));
   put(infos_, data_bytes_);
-  data_bytes_ += (static_cast<uint64_t>(*bytes) + kAlignment - 1) / kAlignment * kAlignment;
-  lacking_.push_back(static_cast<uint64_t>(*bytes));
-  ++tensor_count_;
+  sizes_.push_back(static_cast<uint64_t>(*bytes));
+  data_bytes_ += sizes_.back() + gguf_padding(sizes_.back()).size();
 }
 
-void GgufWriter::write_header() {
+std::string GgufHeader::bytes() const {
   std::string header = "GGUF";
   put(header, uint32_t{3});
-  put(header, tensor_count_);
+  put(header, uint64_t{sizes_.size()});
   put(header, entry_count_);
   header += entries_;
   header += infos_;
-  file_.write(as_bytes(header));
-  pad(header.size());
-  header_written_ = true;
+  header += as_text(gguf_padding(header.size()));
+  return header;
 }
 
-void GgufWriter::pad(uint64_t written) {
-  static constexpr std::array<std::byte, kAlignment> kZeroes{};
-  file_.write(Bytes(kZeroes).first((kAlignment - written % kAlignment) % kAlignment));
+Bytes gguf_padding(uint64_t bytes) {
+  static constexpr std::array<std::byte, kGgufAlignment> kZeroes{};
+  return Bytes(kZeroes).first((kGgufAlignment - bytes % kGgufAlignment) % kGgufAlignment);
+}
+
+GgufWriter::GgufWriter(const fs::path& path) : file_(path) {}
+
+void GgufWriter::declare(const TensorView& tensor) {
+  MINKE_CHECK(!header_written_);
+  header_.declare(tensor);
+}
+
+void GgufWriter::write_header() {
+  file_.write(as_bytes(header_.bytes()));
+  header_written_ = true;
 }
 
 void GgufWriter::write(Bytes bytes) {
   if (!header_written_) write_header();
-  MINKE_CHECK(!lacking_.empty() && bytes.size() <= lacking_.front(), "{} bytes too many", bytes.size());
+  MINKE_CHECK(tensor_ < header_.sizes().size() && bytes.size() <= header_.sizes()[tensor_] - written_,
+              "{} bytes too many", bytes.size());
   file_.write(bytes);
   written_ += bytes.size();
-  lacking_.front() -= bytes.size();
-  if (lacking_.front() > 0) return;
-  lacking_.pop_front();
-  pad(std::exchange(written_, 0));
+  if (written_ < header_.sizes()[tensor_]) return;
+  ++tensor_;
+  file_.write(gguf_padding(std::exchange(written_, 0)));
 }
 
 void GgufWriter::commit() {
   if (!header_written_) write_header();
-  MINKE_CHECK(lacking_.empty(), "{} tensors are not written", lacking_.size());
+  MINKE_CHECK(tensor_ == header_.sizes().size(), "{} tensors are not written",
+              header_.sizes().size() - tensor_);
   file_.commit();
 }
 

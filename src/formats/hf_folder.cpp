@@ -95,9 +95,9 @@ std::map<std::string, std::string> read_templates(const fs::path& folder,
   return {};
 }
 
-// The value of `license:` in the block between two lines of --- with which a model card begins.
-std::string front_matter_licence(std::string_view card) {
-  constexpr std::string_view kKey = "license:", kSpace = " \t\r\"'";
+// The value of a field, "license:", in the block between two lines of --- with which a model card begins.
+std::string front_matter(std::string_view card, std::string_view key) {
+  constexpr std::string_view kSpace = " \t\r\"'";
   bool inside = false;
   while (!card.empty()) {
     const std::string_view line = card.substr(0, card.find('\n'));
@@ -105,19 +105,25 @@ std::string front_matter_licence(std::string_view card) {
     const bool fence = line.starts_with("---");
     if (fence == inside) return {};
     inside = true;
-    if (!line.starts_with(kKey)) continue;
-    const std::string_view value = line.substr(kKey.size());
+    if (!line.starts_with(key)) continue;
+    const std::string_view value = line.substr(key.size());
     const size_t first = value.find_first_not_of(kSpace), last = value.find_last_not_of(kSpace);
     return first == value.npos ? "" : std::string(value.substr(first, last - first + 1));
   }
   return {};
 }
 
-std::string read_licence(const fs::path& card) {
-  if (!is_file(card)) return {};
-  const MappedFile file(card);
-  return front_matter_licence(as_text(file.bytes()).substr(0, kMaxFrontMatterBytes));
+void read_licence(HfFolder& folder) {
+  const fs::path path = folder.path / "README.md";
+  if (!is_file(path)) return;
+  const MappedFile file(path);
+  const std::string_view card = as_text(file.bytes()).substr(0, kMaxFrontMatterBytes);
+  folder.licence = front_matter(card, "license:");
+  folder.licence_name = front_matter(card, "license_name:");
+  folder.licence_link = front_matter(card, "license_link:");
 }
+
+}  // namespace
 
 bool names_licence(std::string_view file) {
   constexpr std::string_view kNames[] = {"LICENSE", "LICENCE", "COPYING", "NOTICE"};
@@ -127,8 +133,6 @@ bool names_licence(std::string_view file) {
     });
   });
 }
-
-}  // namespace
 
 HfFolder HfFolder::open(const fs::path& path) {
   HfFolder folder;
@@ -145,7 +149,7 @@ HfFolder HfFolder::open(const fs::path& path) {
   folder.tokenizer_config = read_object(path / kTokenizerConfig);
   folder.generation = read_generation(path / "generation_config.json");
   folder.chat_templates = read_templates(path, folder.tokenizer_config);
-  folder.licence = read_licence(path / "README.md");
+  read_licence(folder);
   for (const std::string& file : files)
     if (names_licence(file)) folder.licence_files.push_back(path / file);
   folder.weights = Safetensors::open_folder(path);

@@ -5,6 +5,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "base/json.h"
@@ -29,13 +30,17 @@ struct HfFolder {
   // By name: "default" and whatever else is there ("tool_use"). From chat_template.jinja, or else
   // chat_template.json, or else the field of tokenizer_config.json.
   std::map<std::string, std::string> chat_templates;
-  std::string licence;                  // as the front matter of README.md names it ("mit"); may be empty
-  std::vector<fs::path> licence_files;  // LICENSE and its like
+  std::string licence;                     // as the front matter of README.md names it ("mit"); may be empty
+  std::string licence_name, licence_link;  // where that is "other"
+  std::vector<fs::path> licence_files;     // LICENSE and its like
   Safetensors weights;
 
   // Throws Error naming the file at fault, and what to do: no such folder, no config.json, no weights, a file
   // that is not what its name says.
   static HfFolder open(const fs::path& folder);
 };
+
+// LICENSE, COPYING, NOTICE and their like, in any case of letters.
+bool names_licence(std::string_view file);
 
 }  // namespace minke

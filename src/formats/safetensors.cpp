@@ -183,25 +183,23 @@ const TensorView* Safetensors::tensor(std::string_view name) const {
   return found == names_.end() ? nullptr : &tensors_[found->second];
 }
 
-void save_safetensors(const fs::path& path, std::span<const TensorView> tensors,
-                      std::span<const std::pair<std::string, std::string>> metadata) {
-  // By place in the table, which goes from wide to narrow elements, then in the order given.
-  std::vector<std::pair<const TypeRow*, const TensorView*>> order;
-  for (const TensorView& tensor : tensors) {
-    const auto* type = std::ranges::find_if(kTypes, [&](const TypeRow& row) {
-      return row.dtype == tensor.dtype && (row.dtype != DType::weights || row.format == tensor.format);
-    });
-    if (type == std::end(kTypes))
-      throw Error(fmt::format("safetensors has no type for {}", type_name(tensor)), subject(tensor.name),
-                  "convert it to another type");
-    MINKE_CHECK(byte_size(tensor) == static_cast<int64_t>(tensor.bytes.size()), "{}", tensor.name);
-    order.emplace_back(type, &tensor);
-  }
-  std::set<std::string_view> names = {kMetadata};
-  for (const TensorView& tensor : tensors)
-    if (!names.insert(tensor.name).second) throw Error("its name is taken", subject(tensor.name));
-  std::ranges::sort(order);
+namespace {
 
+const TypeRow& row_of(const TensorView& tensor) {
+  const auto* type = std::ranges::find_if(kTypes, [&](const TypeRow& row) {
+    return row.dtype == tensor.dtype && (row.dtype != DType::weights || row.format == tensor.format);
+  });
+  if (type == std::end(kTypes))
+    throw Error(fmt::format("safetensors has no type for {}", type_name(tensor)), subject(tensor.name),
+                "convert it to another type");
+  return *type;
+}
+
+}  // namespace
+
+std::string safetensors_header(std::span<const TensorView> tensors,
+                               std::span<const std::pair<std::string, std::string>> metadata) {
+  std::set<std::string_view> names = {kMetadata};
   JsonObject header;
   if (!metadata.empty()) {
     JsonObject strings;
@@ -209,25 +207,48 @@ void save_safetensors(const fs::path& path, std::span<const TensorView> tensors,
     header.emplace_back(kMetadata, Json(std::move(strings)));
   }
   uint64_t end = 0;
-  for (const auto& [type, tensor] : order) {
-    JsonArray shape(tensor->shape.begin(), tensor->shape.end());
+  for (const TensorView& tensor : tensors) {
+    const TypeRow& type = row_of(tensor);
+    if (!names.insert(tensor.name).second) throw Error("its name is taken", subject(tensor.name));
+    const std::optional<int64_t> bytes = byte_size(tensor);
+    MINKE_CHECK(bytes, "{} {}", tensor.name, tensor.describe());
     const uint64_t begin = end;
-    end += tensor->bytes.size();
+    end += static_cast<uint64_t>(*bytes);
     JsonObject entry;
-    entry.emplace_back("dtype", Json(type->name));
-    entry.emplace_back("shape", Json(std::move(shape)));
+    entry.emplace_back("dtype", Json(type.name));
+    entry.emplace_back("shape", Json(JsonArray(tensor.shape.begin(), tensor.shape.end())));
     entry.emplace_back("data_offsets", Json(JsonArray{Json(begin), Json(end)}));
-    header.emplace_back(tensor->name, Json(std::move(entry)));
+    header.emplace_back(tensor.name, Json(std::move(entry)));
   }
   std::string text = to_string(Json(std::move(header)));
   text.append((8 - text.size() % 8) % 8, ' ');
+  const uint64_t length = text.size();
+  return std::string(reinterpret_cast<const char*>(&length), sizeof length) + text;
+}
 
+void save_safetensors(const fs::path& path, std::span<const TensorView> tensors,
+                      std::span<const std::pair<std::string, std::string>> metadata) {
+  // By place in the table, which goes from wide to narrow elements, then in the order given.
+  std::vector<TensorView> order(tensors.begin(), tensors.end());
+  std::ranges::stable_sort(order, {}, [](const TensorView& t) { return &row_of(t); });
   AtomicFile file(path);
-  const uint64_t header_bytes = text.size();
-  file.write(std::as_bytes(std::span(&header_bytes, 1)));
-  file.write(as_bytes(text));
-  for (const auto& [type, tensor] : order) file.write(tensor->bytes);
+  file.write(as_bytes(safetensors_header(order, metadata)));
+  for (const TensorView& tensor : order) {
+    MINKE_CHECK(byte_size(tensor) == static_cast<int64_t>(tensor.bytes.size()), "{}", tensor.name);
+    file.write(tensor.bytes);
+  }
   file.commit();
+}
+
+std::string safetensors_index(std::span<const std::pair<std::string, std::string>> shard_of,
+                              int64_t total_bytes) {
+  JsonObject map;
+  for (const auto& [tensor, file] : shard_of) map.emplace_back(tensor, Json(file));
+  std::ranges::sort(map, {}, &JsonMember::first);
+  Json index;
+  index.set("metadata", JsonObject{{"total_size", Json(total_bytes)}});
+  index.set("weight_map", Json(std::move(map)));
+  return to_string(index, 2) + "\n";
 }
 
 }  // namespace minke

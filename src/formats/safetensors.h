@@ -27,6 +27,7 @@ class Safetensors {
   std::span<const std::pair<std::string, std::string>> metadata() const { return metadata_; }
   std::span<const TensorView> tensors() const { return tensors_; }  // by shard and place
   const TensorView* tensor(std::string_view name) const;            // null where absent
+  std::span<const MappedFile> files() const { return files_; }      // the shards; none after parse
 
  private:
   void append(Safetensors shard);
@@ -38,10 +39,19 @@ class Safetensors {
   std::map<std::string, size_t, std::less<>> names_;
 };
 
-// Writes one file, atomically: the tensors with their bytes, those of wide elements first so that all are
-// aligned. Throws Error naming the path, or the tensor where its type has no name in safetensors or its name
-// is not its own.
+// What a file with these tensors begins with; their bytes follow in the order given. Only names, types and
+// shapes are looked at. Wide elements should come first, so that all are aligned. Throws Error naming the
+// tensor where its type has no name in safetensors or its name is not its own.
+std::string safetensors_header(std::span<const TensorView> tensors,
+                               std::span<const std::pair<std::string, std::string>> metadata = {});
+
+// Writes one file, atomically: the tensors with their bytes, those of wide elements first. Throws Error as
+// safetensors_header, or naming the path.
 void save_safetensors(const fs::path& file, std::span<const TensorView> tensors,
                       std::span<const std::pair<std::string, std::string>> metadata = {});
+
+// The folder's list of shards: model.safetensors.index.json. shard_of: the file of each tensor.
+std::string safetensors_index(std::span<const std::pair<std::string, std::string>> shard_of,
+                              int64_t total_bytes);
 
 }  // namespace minke

@@ -26,14 +26,20 @@ struct alignas(64) Steps {
   int32_t word[16][8][kPanel];
 };
 
-template <typename F>
-MINKE_INLINE void unpack(const Walk& walk, int subs, Panel& p) {
+// prefetch(i, n) is called between pieces, for the i-th of n.
+template <typename F, typename Prefetch>
+MINKE_INLINE void unpack(const Walk& walk, int subs, Panel& p, const Prefetch& prefetch) {
   if constexpr (F::kIntegerScales) {
     const auto header = F::header(walk.base, walk.stride, p);
-    unroll<F::kChunks>([&](auto c)
-                           MINKE_INLINED { F::template codes<c>(walk.base, walk.stride, header, p); });
+    unroll<F::kChunks>([&](auto c) MINKE_INLINED {
+      prefetch(c, F::kChunks);
+      F::template codes<c>(walk.base, walk.stride, header, p);
+    });
   } else {
-    for (int i = 0; i < subs; ++i) F::unpack(walk.base + i * F::kBytes, walk.stride, i, p);
+    for (int i = 0; i < subs; ++i) {
+      prefetch(i, subs);
+      F::unpack(walk.base + i * F::kBytes, walk.stride, i, p);
+    }
   }
 }
 
@@ -252,8 +258,9 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
       const Walk walk = rows_at(w, first, here, offset, bytes, s.rows);
-      prefetch_ahead<kPanel>(w, first, block, bytes, 0, kPanel);
-      unpack<F>(walk, subs, s.panel);
+      unpack<F>(walk, subs, s.panel, [&](int i, int n) MINKE_INLINED {
+        prefetch_ahead<kPanel>(w, first, block, bytes, kPanel * i / n, kPanel * (i + 1) / n);
+      });
       if (x.grain == Grain::f32) {
         widen<F>(s.panel, subs, s.wide);
         const int cols = std::min(kBlock, w.cols - block * kBlock);

@@ -88,7 +88,7 @@ TEST_P(Gemm, EveryInstructionSetGivesTheSameBits) {
   for (const Grain grain : {grain_for(GetParam()), Grain::f32}) {
     for (int repeat = 0; repeat < 12; ++repeat) {
       const int rows = static_cast<int>(1 + random_.below(100)), cols = random_cols();
-      const int tokens = repeat < 4 ? 1 : static_cast<int>(1 + random_.below(30));
+      const int tokens = repeat < 8 ? 1 + repeat % 4 : static_cast<int>(1 + random_.below(30));
       const OwnedMat w = random_mat(random_, GetParam(), rows, cols);
       auto x = random_floats(random_, int64_t{tokens} * cols);
       for (size_t i = random_.below(100); i < x.size(); i += 1 + random_.below(200)) x[i] *= 20;  // rests
@@ -123,13 +123,16 @@ TEST_P(Gemm, AddsToWhatIsThere) {
   const Grain grain = grain_for(GetParam());
   const int rows = 20, cols = random_cols();
   const OwnedMat w = random_mat(random_, GetParam(), rows, cols);
-  const auto x = random_floats(random_, cols);
-  const auto plain = multiply(kernels, grain, w.mat, x, 1);
-  Aligned operand(operand_bytes(grain, 1, cols)), scratch(gemm_scratch_bytes(1));
-  kernels.prepare(grain, x.data(), cols, 1, cols, 0, 1, operand.data());
-  std::vector<float> out(rows, 2.0f);
-  kernels.multiply(w.mat, 0, rows, {operand.data(), grain, 1, cols}, out.data(), rows, true, scratch.data());
-  for (size_t r = 0; r < rows; ++r) EXPECT_EQ(out[r], 2.0f + plain[r]);
+  for (const int tokens : {1, 2, 3, 4, 5}) {
+    const auto x = random_floats(random_, int64_t{tokens} * cols);
+    const auto plain = multiply(kernels, grain, w.mat, x, tokens);
+    Aligned operand(operand_bytes(grain, tokens, cols)), scratch(gemm_scratch_bytes(tokens));
+    kernels.prepare(grain, x.data(), cols, tokens, cols, 0, tokens, operand.data());
+    std::vector<float> out(static_cast<size_t>(tokens * rows), 2.0f);
+    kernels.multiply(w.mat, 0, rows, {operand.data(), grain, tokens, cols}, out.data(), rows, true,
+                     scratch.data());
+    for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], 2.0f + plain[i]) << tokens;
+  }
 }
 
 std::vector<Format> every_format() {

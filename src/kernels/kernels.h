@@ -34,6 +34,7 @@ struct Operand {
 };
 
 constexpr int kTokenGroup = 8;  // rows of activations: a multiple of every instruction set's register tile
+constexpr int kFewTokens = 3;   // that meet weights on their way out of memory, where there is such a way
 constexpr int kPanel = 16;      // rows of a matrix that are multiplied together
 constexpr int kMaxPanels = 4;   // panels one call of gemm takes at most
 
@@ -63,11 +64,15 @@ struct Kernels {
   // The same for an operand of one token, its rows read where they lie: false, and nothing done, where gemm
   // has to do it. Null where an instruction set has none.
   bool (*gemv)(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add);
+  // And for an operand of two or three tokens.
+  bool (*few)(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add);
 
   // gemm by whichever way is faster; every way gives the same bits.
   void multiply(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
                 bool accumulate, std::byte* scratch) const {
     if (gemv && x.tokens == 1 && gemv(w, first_row, rows, x, out, accumulate)) return;
+    if (few && x.tokens > 1 && x.tokens <= kFewTokens && few(w, first_row, rows, x, out, stride, accumulate))
+      return;
     gemm(w, first_row, rows, x, out, stride, accumulate, scratch);
   }
 

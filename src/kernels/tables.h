@@ -12,6 +12,7 @@
   void fill_operand_##isa(Kernels&);   \
   void fill_gemm_##isa(Kernels&);      \
   void fill_gemv_##isa(Kernels&);      \
+  void fill_few_##isa(Kernels&);       \
   void fill_vector_##isa(Kernels&);    \
   void fill_attention_##isa(Kernels&); \
   void fill_kv_rows_##isa(Kernels&);   \

@@ -21,6 +21,12 @@ KvFormats kv_formats(std::string_view text) {
   return {named(text.substr(0, comma)), named(rest.substr(kIndex.size()))};
 }
 
+std::string text_of(const KvFormats& formats) {
+  std::string text = name(formats.rows);
+  if (formats.index != formats.rows) text += std::string(",index=") + name(formats.index);
+  return text;
+}
+
 KvRow lay_out(KvRow parts) {
   int64_t offset = 0;
   for (KvPart* part : {&parts.key, &parts.value, &parts.latent, &parts.index}) {

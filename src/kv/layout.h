@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -22,6 +23,7 @@ struct KvFormats {
 
 // "int8", or "bf16,index=int8". Throws Error.
 KvFormats kv_formats(std::string_view text);
+std::string text_of(const KvFormats& formats);
 
 // Some heads of a row, one after the other. Width 0: the row has no such part.
 struct KvPart {
@@ -55,7 +57,8 @@ int64_t page_bytes(const KvLayout& layout);  // of all layers together
 // stored.
 struct KvView {
   std::vector<int32_t> pages;
-  int length = 0;  // tokens whose rows are there
+  int length = 0;      // tokens whose rows are there
+  int mtp_length = 0;  // of them, those whose rows of the MTP layer are there as well
 };
 
 }  // namespace minke

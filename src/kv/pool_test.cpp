@@ -43,6 +43,7 @@ TEST(KvFormats, AreNamed) {
   EXPECT_EQ(kv_formats("int8").index, KvFormat::int8);
   EXPECT_EQ(kv_formats("bf16,index=fp8").rows, KvFormat::bf16);
   EXPECT_EQ(kv_formats("bf16,index=fp8").index, KvFormat::fp8);
+  for (const char* text : {"f32", "int8", "bf16,index=fp8"}) EXPECT_EQ(text_of(kv_formats(text)), text);
   for (const char* wrong :
        {"", "int4", "int8,", "int8,fp8", "int8,index=", "int8,index=q4", ",index=int8", "INT8"})
     EXPECT_THROW(kv_formats(wrong), Error) << wrong;
@@ -78,6 +79,25 @@ TEST(KvPool, RowsDoNotOverlapAndReusedPagesAreZero) {
   pool.truncate(view, 0);
   ASSERT_TRUE(pool.reserve(view, 128));
   for (int t = 0; t < 128; ++t) EXPECT_EQ(pool.row_at(1, view, t)[5], std::byte{0});
+}
+
+TEST(KvPool, ASharedPageIsCopiedBeforeItIsWritten) {
+  KvPool pool(two_layers(), 3);
+  KvView view;
+  ASSERT_TRUE(pool.reserve(view, 70));
+  view.length = 70;
+  const int32_t shared = view.pages[0];
+  *pool.row_at(1, view, 5) = std::byte{7};
+  pool.share(shared);
+  pool.own(view, 69);  // nobody else's
+  EXPECT_EQ(pool.free_pages(), 1);
+  pool.own(view, 5);
+  EXPECT_NE(view.pages[0], shared);
+  EXPECT_EQ(*pool.row_at(1, view, 5), std::byte{7});
+  EXPECT_EQ(pool.uses(shared), 1);
+  EXPECT_EQ(pool.free_pages(), 0);
+  pool.release(shared);
+  EXPECT_EQ(pool.free_pages(), 1);
 }
 
 }  // namespace

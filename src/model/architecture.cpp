@@ -1,21 +1,27 @@
 #include "model/architecture.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace minke {
 namespace {
 
 constexpr Architecture kArchitectures[] = {
-    {"llama", "LlamaForCausalLM", "llama", "llama", llama_from_hf, llama_from_gguf},
-    {"qwen2", "Qwen2ForCausalLM", "qwen2", "qwen2", qwen2_from_hf, qwen2_from_gguf},
-    {"llama4", "Llama4ForCausalLM", "llama4_text", "llama4", llama4_from_hf, llama4_from_gguf},
-    {"llama4", "Llama4ForConditionalGeneration", "llama4", "llama4", llama4_from_hf, llama4_from_gguf},
-    {"deepseek_v2", "DeepseekV2ForCausalLM", "deepseek_v2", "deepseek2", deepseek_from_hf,
-     deepseek_from_gguf},
-    {"deepseek_v3", "DeepseekV3ForCausalLM", "deepseek_v3", "deepseek2", deepseek_from_hf,
-     deepseek_from_gguf},
+    {"llama", "LlamaForCausalLM", "llama", "llama", llama_from_hf, llama_from_gguf, llama_to_hf,
+     llama_to_gguf},
+    {"qwen2", "Qwen2ForCausalLM", "qwen2", "qwen2", qwen2_from_hf, qwen2_from_gguf, qwen2_to_hf,
+     qwen2_to_gguf},
+    {"llama4", "Llama4ForCausalLM", "llama4_text", "llama4", llama4_from_hf, llama4_from_gguf, llama4_to_hf,
+     llama4_to_gguf},
+    {"llama4", "Llama4ForConditionalGeneration", "llama4", "llama4", llama4_from_hf, llama4_from_gguf,
+     llama4_to_hf, llama4_to_gguf},
+    {"deepseek_v2", "DeepseekV2ForCausalLM", "deepseek_v2", "deepseek2", deepseek_from_hf, deepseek_from_gguf,
+     deepseek_to_hf, deepseek_to_gguf},
+    {"deepseek_v3", "DeepseekV3ForCausalLM", "deepseek_v3", "deepseek2", deepseek_from_hf, deepseek_from_gguf,
+     deepseek_to_hf, deepseek_to_gguf},
     {"deepseek_v32", "DeepseekV32ForCausalLM", "deepseek_v32", "deepseek32", deepseek_from_hf,
-     deepseek_from_gguf},
+     deepseek_from_gguf, deepseek_to_hf, deepseek_to_gguf},
 };
 
 std::string known_names(std::string_view Architecture::* member) {
@@ -50,6 +56,12 @@ void validate_experts(const Fields& fields, const MoeConfig& m) {
                "expert_group_used_count",
                fmt::format("{} active, but {} of {} groups hold only {}", r.active, r.kept_groups, r.groups,
                            reachable));
+}
+
+const Architecture& row_of(const Config& config) {
+  const auto* row = std::ranges::find(kArchitectures, config.arch, &Architecture::name);
+  MINKE_CHECK(row != std::end(kArchitectures), "{}", config.arch);
+  return *row;
 }
 
 }  // namespace
@@ -114,6 +126,24 @@ Config config_from_gguf(const Gguf& gguf, const std::set<std::string>& allowed) 
   }
   throw Error(fmt::format("unknown architecture '{}'", *arch), file,
               "known are " + known_names(&Architecture::gguf));
+}
+
+Json config_to_json(const Config& config, std::string_view dtype) {
+  const Architecture& row = row_of(config);
+  Json json = JsonObject{};
+  json.set("architectures", JsonArray{Json(row.hf_class)});
+  json.set("model_type", row.hf_model_type);
+  json.set("torch_dtype", dtype);
+  write_common(config, json);
+  row.to_hf(config, json);
+  return json;
+}
+
+void config_to_gguf(const Config& config, GgufHeader& header) {
+  const Architecture& row = row_of(config);
+  GgufKeys keys(header, std::string(row.gguf));
+  write_common(config, keys);
+  row.to_gguf(config, keys);
 }
 
 }  // namespace minke

@@ -22,6 +22,9 @@ struct SequenceSlice {
   KvView* kv;
   int first, count, position;
   Want want = Want::nothing;
+  // Tokens [0, given) of the sequence were handed in, not generated; latent attention may take another form
+  // for them (ops/decompress.h).
+  int given = 0;
 };
 
 // A row whose input is handed in: for MTP the main model's final hidden state [dim] of the position.
@@ -34,6 +37,7 @@ struct Batch {
   std::span<const Token> tokens;  // [n]
   std::span<const SequenceSlice> sequences;
   std::span<const GivenRow> given;  // forward_mtp: one for every row, in order; else empty
+  bool keep_hidden = false;         // the final hidden state of every row stays in state.normed [n][D]
 };
 
 }  // namespace minke

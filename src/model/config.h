@@ -17,10 +17,12 @@ struct MlaConfig {
   int q_lora = 0;                 // 0: one matrix makes the queries (V2-Lite)
   int kv_lora = 0;                // numbers of the cached latent
   int nope = 0, rope = 0, v = 0;  // per head
+  bool operator==(const MlaConfig&) const = default;
 };
 
 struct IndexerConfig {
   int heads = 0, width = 0, topk = 0;
+  bool operator==(const IndexerConfig&) const = default;
 };
 
 struct MoeConfig {
@@ -31,6 +33,7 @@ struct MoeConfig {
   int step = 1;              // of the others, every step-th is sparse: (layer + 1) % step == 0
   bool router_bias = false;  // added to scores for the choice only
   bool scale_input = false;  // the router's weight multiplies the expert's input (Llama 4)
+  bool operator==(const MoeConfig&) const = default;
 };
 
 struct Config {
@@ -60,6 +63,8 @@ struct Config {
         temperature_scale = 0;  // queries of layers without rotation grow with position
   std::optional<int32_t> bos;
   std::vector<int32_t> eos;
+
+  bool operator==(const Config&) const = default;
 
   bool sparse(int layer) const {  // has experts
     return moe && (layer >= layers || (layer >= moe->first && (layer + 1) % moe->step == 0));

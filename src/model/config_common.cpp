@@ -113,6 +113,11 @@ void read_common(GgufFields& fields, Config& config) {
   };
   config.bos = id("tokenizer.ggml.bos_token_id");
   if (const auto eos = id("tokenizer.ggml.eos_token_id")) config.eos.push_back(*eos);
+  if (const auto all = gguf.integers(kEosIdsKey)) {
+    config.eos.clear();
+    for (const int64_t n : *all)
+      if (n >= 0 && n < config.vocab) config.eos.push_back(static_cast<int32_t>(n));
+  }
 }
 
 void read_rope(JsonFields& outer, Config& config) {
@@ -147,6 +152,26 @@ void read_rope(JsonFields& outer, Config& config) {
   fields.finish();
 }
 
+namespace {
+
+// Our own key beside the divisors: what they were made of.
+void use_llama3_key(const GgufFields& fields, RopeConfig& rope) {
+  const auto values = fields.gguf().numbers(kLlama3RopeKey);
+  if (!values || values->size() != 4) return;
+  const auto value = [&](size_t i) { return decimal(static_cast<float>((*values)[i])); };
+  RopeConfig named = rope;
+  named.scaling = RopeScaling::llama3;
+  named.factor = value(0);
+  named.low_freq = value(1);
+  named.high_freq = value(2);
+  named.original = value(3);
+  if (!same_divisors(rope_divisors(named), rope.divisors)) return;
+  named.divisors.clear();
+  rope = named;
+}
+
+}  // namespace
+
 void read_rope(GgufFields& fields, Config& config) {
   RopeConfig& rope = config.rope;
   rope.theta = fields.number("rope.freq_base", kLeastTheta, 1e12).value_or(10000.0);
@@ -160,12 +185,14 @@ void read_rope(GgufFields& fields, Config& config) {
     rope.scaling = RopeScaling::linear;
     rope.factor = *linear;
   }
-  rope.original =
-      fields.number("rope.scaling.original_context_length", 1, kMaxContext).value_or(config.context);
+  if (const auto original = fields.number("rope.scaling.original_context_length", 1, kMaxContext))
+    rope.original = *original;
+  else if (rope.scaling != RopeScaling::none)
+    rope.original = config.context;
   rope.beta_fast = fields.number("rope.scaling.yarn_beta_fast", 1e-6, 1e6).value_or(32);
   rope.beta_slow = fields.number("rope.scaling.yarn_beta_slow", 1e-6, 1e6).value_or(1);
   if (const auto m = fields.number("rope.scaling.yarn_log_multiplier", 0, 100))
-    rope.mscale = rope.mscale_all_dim = 10 * *m;
+    rope.mscale = rope.mscale_all_dim = decimal(static_cast<float>(*m), 1);  // a tenth of it is written
   rope.attention_factor = fields.number("rope.scaling.attn_factor", 0, 100);
   fields.ignore({"rope.scaling.finetuned"});
 
@@ -182,6 +209,7 @@ void read_rope(GgufFields& fields, Config& config) {
     if (!(d > 0 && d < INFINITY))
       throw Error(fmt::format("{} is no divisor of a frequency", d),
                   fields.gguf().path().string() + ": tensor 'rope_freqs.weight'");
+  use_llama3_key(fields, rope);
 }
 
 void set_attention_scale(Config& config, int width) {

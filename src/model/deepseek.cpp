@@ -57,6 +57,39 @@ void read_experts(JsonFields& fields, Config& c) {
   fields.only("moe_layer_freq", Json(1));
 }
 
+void read_experts(GgufFields& fields, Config& c) {
+  const auto experts = fields.integer("expert_count", 0, kMaxExperts);
+  if (experts.value_or(0) == 0) {  // dense: keys of experts say nothing then
+    fields.ignore({"expert_used_count", "expert_feed_forward_length", "expert_shared_count",
+                   "expert_gating_func", "leading_dense_block_count", "expert_group_count",
+                   "expert_group_used_count", "expert_weights_norm", "expert_weights_scale"});
+    return;
+  }
+  MoeConfig moe;
+  RouterConfig& r = moe.router;
+  r.experts = *experts;
+  r.active = fields.need("expert_used_count", 1, r.experts);
+  moe.inter = fields.need("expert_feed_forward_length", 1, kMaxWidth);
+  moe.shared_inter = fields.integer("expert_shared_count", 0, 64).value_or(0) * moe.inter;
+  moe.first = fields.integer("leading_dense_block_count", 0, c.layers).value_or(0);
+  const int gating = fields.integer("expert_gating_func", 0, 100).value_or(1);
+  if (gating != 1 && gating != 2)
+    fields.wrong("expert_gating_func",
+                 fmt::format("{} is not supported: 1 (softmax) and 2 (sigmoid) are", gating));
+  r.score = gating == 2 ? RouterScore::sigmoid : RouterScore::softmax;
+  // Files made before groups had keys: the released models with these many experts have these groups.
+  const int groups = r.experts == 256 || r.experts == 160 ? 8 : 1, kept = r.experts == 256   ? 4
+                                                                          : r.experts == 160 ? 3
+                                                                                             : 1;
+  r.groups = fields.integer("expert_group_count", 1, 1024).value_or(groups);
+  r.kept_groups = fields.integer("expert_group_used_count", 1, r.groups).value_or(std::min(kept, r.groups));
+  r.group_score = r.groups > 1 ? group_score_of(r.score) : GroupScore::none;
+  r.normalise = fields.boolean("expert_weights_norm").value_or(false);
+  r.scale = static_cast<float>(fields.number("expert_weights_scale", 0, 1e6).value_or(1));
+  moe.router_bias = fields.has_tensor(fmt::format("blk.{}.exp_probs_b.bias", moe.first));
+  c.moe = moe;
+}
+
 // block_count counts the MTP layers where the file was made with them, whether it still holds them or not.
 void read_mtp_layers(GgufFields& fields, Config& c) {
   c.mtp_announced = fields.integer("nextn_predict_layers", 0, std::min(64, c.layers - 1)).value_or(0);
@@ -136,29 +169,7 @@ Config deepseek_from_gguf(GgufFields& fields) {
   read_rope(fields, c);
   set_attention_scale(c, mla.nope + mla.rope);
 
-  MoeConfig moe;
-  RouterConfig& r = moe.router;
-  r.experts = fields.need("expert_count", 1, kMaxExperts);
-  r.active = fields.need("expert_used_count", 1, r.experts);
-  moe.inter = fields.need("expert_feed_forward_length", 1, kMaxWidth);
-  moe.shared_inter = fields.integer("expert_shared_count", 0, 64).value_or(0) * moe.inter;
-  moe.first = fields.integer("leading_dense_block_count", 0, c.layers).value_or(0);
-  const int gating = fields.integer("expert_gating_func", 0, 100).value_or(1);
-  if (gating != 1 && gating != 2)
-    fields.wrong("expert_gating_func",
-                 fmt::format("{} is not supported: 1 (softmax) and 2 (sigmoid) are", gating));
-  r.score = gating == 2 ? RouterScore::sigmoid : RouterScore::softmax;
-  // Files made before groups had keys: the released models with these many experts have these groups.
-  const int groups = r.experts == 256 || r.experts == 160 ? 8 : 1, kept = r.experts == 256   ? 4
-                                                                          : r.experts == 160 ? 3
-                                                                                             : 1;
-  r.groups = fields.integer("expert_group_count", 1, 1024).value_or(groups);
-  r.kept_groups = fields.integer("expert_group_used_count", 1, r.groups).value_or(std::min(kept, r.groups));
-  r.group_score = r.groups > 1 ? group_score_of(r.score) : GroupScore::none;
-  r.normalise = fields.boolean("expert_weights_norm").value_or(false);
-  r.scale = static_cast<float>(fields.number("expert_weights_scale", 0, 1e6).value_or(1));
-  moe.router_bias = fields.has_tensor(fmt::format("blk.{}.exp_probs_b.bias", moe.first));
-  c.moe = moe;
+  read_experts(fields, c);
   if (const auto heads = fields.integer("attention.indexer.head_count", 1, kMaxHeads)) {
     c.indexer = IndexerConfig{*heads, fields.need("attention.indexer.key_length", mla.rope, kMaxHeadWidth),
                               fields.need("attention.indexer.top_k", 1, kMaxContext)};
@@ -167,6 +178,91 @@ Config deepseek_from_gguf(GgufFields& fields) {
   fields.ignore({"attention.head_count_kv", "nextn_predict_layers"});
   fields.only("moe_every_n_layers", 1);
   return c;
+}
+
+namespace {
+
+const char* topk_method(const MoeConfig& m) {
+  if (m.router_bias) return "noaux_tc";
+  return m.router.group_score == GroupScore::max ? "group_limited_greedy" : "greedy";
+}
+
+void write_experts(const Config& c, Json& json) {
+  const MoeConfig& m = *c.moe;
+  const RouterConfig& r = m.router;
+  if (r.group_score == GroupScore::top2_sum && !m.router_bias)
+    cannot_say(c, "groups of experts are chosen by their two best, but experts have no bias");
+  json.set("n_routed_experts", r.experts);
+  json.set("num_experts_per_tok", r.active);
+  json.set("n_shared_experts", m.shared_inter > 0 ? Json(m.shared_inter / m.inter) : Json());
+  json.set("moe_intermediate_size", m.inter);
+  json.set("first_k_dense_replace", m.first);
+  json.set("moe_layer_freq", 1);
+  json.set("scoring_func", r.score == RouterScore::sigmoid ? "sigmoid" : "softmax");
+  json.set("topk_method", topk_method(m));
+  json.set("n_group", r.groups);
+  json.set("topk_group", r.kept_groups);
+  json.set("norm_topk_prob", r.normalise);
+  json.set("routed_scaling_factor", decimal(r.scale));
+}
+
+void write_experts(const Config& c, GgufKeys& keys) {
+  const MoeConfig& m = *c.moe;
+  const RouterConfig& r = m.router;
+  const bool grouped = r.group_score != GroupScore::none;
+  keys.count("expert_count", r.experts);
+  keys.count("expert_used_count", r.active);
+  keys.count("expert_shared_count", m.shared_inter / m.inter);
+  keys.count("expert_feed_forward_length", m.inter);
+  keys.count("expert_group_count", grouped ? r.groups : 1);
+  keys.count("expert_group_used_count", grouped ? r.kept_groups : 1);
+  keys.count("expert_gating_func", r.score == RouterScore::sigmoid ? 2 : 1);
+  keys.number("expert_weights_scale", r.scale);
+  if (r.normalise) keys.flag("expert_weights_norm", true);
+}
+
+}  // namespace
+
+void deepseek_to_hf(const Config& c, Json& json) {
+  const MlaConfig& m = *c.mla;
+  json.set("intermediate_size", c.inter);
+  json.set("num_key_value_heads", c.heads);
+  json.set("q_lora_rank", m.q_lora > 0 ? Json(m.q_lora) : Json());
+  json.set("kv_lora_rank", m.kv_lora);
+  json.set("qk_nope_head_dim", m.nope);
+  json.set("qk_rope_head_dim", m.rope);
+  json.set("v_head_dim", m.v);
+  json.set("attention_bias", false);
+  write_rope(c, json);
+  if (c.moe) write_experts(c, json);
+  if (c.indexer) {
+    json.set("index_n_heads", c.indexer->heads);
+    json.set("index_head_dim", c.indexer->width);
+    json.set("index_topk", c.indexer->topk);
+  }
+  if (c.arch != "deepseek_v2") json.set("num_nextn_predict_layers", c.mtp_layers);
+}
+
+void deepseek_to_gguf(const Config& c, GgufKeys& keys) {
+  const MlaConfig& m = *c.mla;
+  keys.count("feed_forward_length", c.inter);
+  keys.count("attention.head_count_kv", 1);  // all heads share the latent
+  if (m.q_lora > 0) keys.count("attention.q_lora_rank", m.q_lora);
+  keys.count("attention.kv_lora_rank", m.kv_lora);
+  keys.count("attention.key_length", m.kv_lora + m.rope);
+  keys.count("attention.value_length", m.kv_lora);
+  keys.count("attention.key_length_mla", m.nope + m.rope);
+  keys.count("attention.value_length_mla", m.v);
+  keys.count("rope.dimension_count", m.rope);
+  write_rope(c, keys);
+  keys.count("leading_dense_block_count", c.moe ? c.moe->first : c.layers);
+  if (c.moe) write_experts(c, keys);
+  if (c.indexer) {
+    keys.count("attention.indexer.head_count", c.indexer->heads);
+    keys.count("attention.indexer.key_length", c.indexer->width);
+    keys.count("attention.indexer.top_k", c.indexer->topk);
+  }
+  if (c.mtp_layers > 0) keys.count("nextn_predict_layers", c.mtp_layers);
 }
 
 }  // namespace minke

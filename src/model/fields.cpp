@@ -1,6 +1,8 @@
 #include "model/fields.h"
 
+#include <charconv>
 #include <cmath>
+#include <cstdlib>
 
 #include "base/error.h"
 
@@ -121,7 +123,8 @@ std::optional<int> GgufFields::integer(std::string_view key, int64_t least, int6
 }
 
 std::optional<double> GgufFields::number(std::string_view key, double least, double most) {
-  const auto n = gguf_.number(full(key));
+  auto n = gguf_.number(full(key));
+  if (n && gguf_.find(full(key))->type == GgufType::f32) n = decimal(static_cast<float>(*n));
   if (n && !(*n >= least && *n <= most)) wrong(key, bounds(*n, least, most));
   return n;
 }
@@ -164,6 +167,35 @@ void GgufFields::finish(const std::set<std::string>& allowed) const {
                 fmt::format("{}: key '{}'", gguf_.path().string(), key),
                 fmt::format(fmt::runtime(kUnknownHelp), key));
   }
+}
+
+// ---- GGUF, written
+
+void GgufKeys::count(std::string_view key, int64_t n) {
+  MINKE_CHECK(n >= 0 && n <= UINT32_MAX, "{} {}", key, n);
+  header_.add(fmt::format("{}.{}", prefix_, key), {GgufType::u32, static_cast<uint64_t>(n)});
+}
+void GgufKeys::number(std::string_view key, double n) {
+  header_.add(fmt::format("{}.{}", prefix_, key), {GgufType::f32, n});
+}
+void GgufKeys::flag(std::string_view key, bool value) {
+  header_.add(fmt::format("{}.{}", prefix_, key), {GgufType::boolean, value});
+}
+void GgufKeys::text(std::string_view key, std::string_view text) {
+  header_.add(fmt::format("{}.{}", prefix_, key), {GgufType::string, text});
+}
+void GgufKeys::integers(std::string_view key, std::span<const int32_t> values) {
+  header_.add(fmt::format("{}.{}", prefix_, key), values);
+}
+
+double decimal(float rounded, int power) {
+  if (!std::isfinite(rounded)) return rounded;
+  char text[64];
+  const auto end = std::to_chars(text, text + 48, rounded, std::chars_format::scientific).ptr;
+  const std::string_view digits(text, static_cast<size_t>(end - text));
+  const size_t e = digits.find('e');
+  const int exponent = std::atoi(std::string(digits.substr(e + 1)).c_str()) + power;
+  return std::strtod(fmt::format("{}e{}", digits.substr(0, e), exponent).c_str(), nullptr);
 }
 
 }  // namespace minke

@@ -4,12 +4,13 @@
 #include <initializer_list>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "base/json.h"
-#include "formats/gguf.h"
+#include "formats/gguf_writer.h"
 
 namespace minke {
 
@@ -82,5 +83,28 @@ class GgufFields {
   std::string prefix_;
   std::set<std::string, std::less<>> known_;
 };
+
+// The other way: keys "{prefix}.*" in the types that other programs expect.
+class GgufKeys {
+ public:
+  GgufKeys(GgufHeader& header, std::string prefix) : header_(header), prefix_(std::move(prefix)) {}
+
+  void count(std::string_view key, int64_t n);  // u32
+  void number(std::string_view key, double n);  // f32
+  void flag(std::string_view key, bool value);
+  void text(std::string_view key, std::string_view text);
+  void integers(std::string_view key, std::span<const int32_t> values);
+
+  GgufHeader& header() { return header_; }
+  const std::string& prefix() const { return prefix_; }
+
+ private:
+  GgufHeader& header_;
+  std::string prefix_;
+};
+
+// The number that was rounded to f32 when it was written: of those that round to it, the one with the fewest
+// digits. power: times 10 to the power, still exact.
+double decimal(float rounded, int power = 0);
 
 }  // namespace minke

@@ -15,9 +15,14 @@ namespace {
 constexpr float kLatentEps =
     1e-6f;  // of q_a_norm, kv_a_norm and the indexer's norm, whatever the model's own
 
+Context with_tap(Context ctx, Tap* tap) {
+  ctx.tap = tap;
+  return ctx;
+}
+
 // One step: everything the layers share.
 struct Step {
-  const Context& ctx;
+  const Context ctx;
   const Config& c;
   const Weights& weights;
   State& s;
@@ -34,6 +39,8 @@ struct Step {
   void layer(int layer);
   void gqa(int layer, const LayerWeights& w);
   void mla(int layer, const LayerWeights& w);
+  void choose_forms();
+  void absorbed(int layer, const LayerWeights& w, bool sparse);
   bool choose(int layer, const LayerWeights& w);
   void ffn(const LayerWeights& w);
   void experts(int layer, const LayerWeights& w);
@@ -55,6 +62,7 @@ void Step::start() {
     s.runs.push_back({slice.first, slice.count, slice.position, slice.kv});
     for (int i = 0; i < slice.count; ++i) s.positions[slice.first + i] = slice.position + i;
   }
+  choose_forms();
   rope_angles(s.frequencies, s.rope_magnitude, {s.positions, static_cast<size_t>(n)}, s.cos, s.sin);
 }
 
@@ -145,9 +153,9 @@ bool Step::choose(int layer, const LayerWeights& w) {
   rope(ctx, rotation(true), s.index_q, n, q_width, x.heads, x.width);
   const float scale = 1 / std::sqrt(static_cast<float>(x.heads) * static_cast<float>(x.width));
   ctx.kernels.scale(s.index_weights, scale, n * x.heads);
-  const IndexerBatch indexer{x.heads,         x.width,         x.topk,           part,
-                             s.index_q,       s.index_weights, s.limits.inspect, s.index_scores,
-                             s.limits.context};
+  const IndexerBatch indexer{x.heads,        x.width,         x.topk,           part,
+                             s.index_q,      s.index_weights, s.limits.context, s.limits.inspect,
+                             s.index_scores, s.limits.context};
   choose_positions(ctx, s.work, *s.kv, layer, indexer, s.runs, s.chosen, s.chosen_counts);
   if (tap) {
     if (s.index_scores)
@@ -158,7 +166,7 @@ bool Step::choose(int layer, const LayerWeights& w) {
   return needed;
 }
 
-// Multi-head latent attention in absorbed form: keys and values are the cached latent itself.
+// Multi-head latent attention: s.normed in, added to s.hidden.
 void Step::mla(int layer, const LayerWeights& w) {
   const MlaConfig& m = *c.mla;
   const int head = m.nope + m.rope, q_width = c.heads * head, latent = m.kv_lora + m.rope;
@@ -178,28 +186,78 @@ void Step::mla(int layer, const LayerWeights& w) {
   const KvRow& row = s.kv->row(layer);
   store_rows(layer, row.latent, s.kv_latent, latent);
   const bool sparse = c.indexer && choose(layer, w);
-
-  head_linear(
-      ctx, s.work, n,
-      {&w.k_b, c.heads, m.kv_lora, s.q, q_width, head, s.q_absorbed, int64_t{c.heads} * latent, latent});
-  ctx.pool.for_each(n, 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin * c.heads; i < end * c.heads; ++i)
-      std::memcpy(s.q_absorbed + i * latent + m.kv_lora, s.q + i * head + m.nope,
-                  static_cast<size_t>(m.rope) * sizeof(float));
-  });
-  const AttentionShape shape{c.heads, 1, latent, m.kv_lora, row.latent, row.latent};
-  if (sparse) {
-    const Selection selection{s.chosen, s.chosen_counts, c.indexer->topk};
-    sparse_attention(ctx, s.work, *s.kv, layer, shape, s.runs, selection, s.q_absorbed, s.attended_latent);
-  } else {
-    attention(ctx, s.work, *s.kv, layer, shape, s.runs, s.q_absorbed, s.attended_latent);
-  }
-  const int64_t all = int64_t{c.heads} * m.kv_lora;
-  head_linear(ctx, s.work, n,
-              {&w.v_b, c.heads, m.v, s.attended_latent, all, m.kv_lora, s.attended, c.heads * m.v, m.v});
+  if (!s.decompressed_runs.empty())
+    decompressed_attention(ctx, s.work, *s.kv, layer, latent_shape(c, row.latent), k_nope_of(c, s, layer),
+                           w.v_b, s.decompressed_runs, s.decompressed, s.q, s.attended);
+  if (!s.absorbed_runs.empty()) absorbed(layer, w, sparse);
   linear(ctx, s.work, rows(s.attended, c.heads * m.v), {&w.wo, s.hidden, c.dim, nullptr, true});
 }
 
+// The form each row's attention takes: runs are cut where it changes, and where the indexer begins to choose.
+void Step::choose_forms() {
+  s.decompressed_runs.clear();
+  s.absorbed_runs.clear();
+  if (!c.mla) return;
+  const LatentShape shape = latent_shape(c, s.kv->row(0).latent);
+  for (size_t i = 0; i < s.runs.size(); ++i) {
+    const Run& run = s.runs[i];
+    const int given = s.k_nope ? batch.sequences[i].given : 0, end = run.position + run.count;
+    for (int at = run.position; at < end;) {
+      int until = std::min(end, (at / kFormBlock + 1) * kFormBlock);
+      if (at < given) until = std::min(until, given);
+      const bool dense = !c.indexer || at < c.indexer->topk;
+      if (dense && c.indexer) until = std::min(until, c.indexer->topk);
+      std::vector<Run>& to = dense && decompresses(shape, at, given) ? s.decompressed_runs : s.absorbed_runs;
+      const Run part{run.row + at - run.position, until - at, at, run.kv};
+      if (!to.empty() && to.back().kv == run.kv && to.back().row + to.back().count == part.row)
+        to.back().count += part.count;
+      else
+        to.push_back(part);
+      at = until;
+    }
+  }
+}
+
+// Attention in absorbed form: keys and values are the cached latents themselves.
+void Step::absorbed(int layer, const LayerWeights& w, bool sparse) {
+  const MlaConfig& m = *c.mla;
+  const int head = m.nope + m.rope, q_width = c.heads * head, latent = m.kv_lora + m.rope;
+  const int64_t all = int64_t{c.heads} * m.kv_lora;
+  // f(first row, rows) for each stretch of rows.
+  const auto for_rows = [&](const auto& f) {
+    for (size_t i = 0; i < s.absorbed_runs.size();) {
+      const int first = s.absorbed_runs[i].row;
+      int end = first;
+      for (; i < s.absorbed_runs.size() && s.absorbed_runs[i].row == end; ++i)
+        end += s.absorbed_runs[i].count;
+      f(first, end - first);
+    }
+  };
+  for_rows([&](int64_t first, int count) {
+    float *q = s.q + first * q_width, *to = s.q_absorbed + first * c.heads * latent;
+    head_linear(ctx, s.work, count,
+                {&w.k_b, c.heads, m.kv_lora, q, q_width, head, to, int64_t{c.heads} * latent, latent});
+    ctx.pool.for_each(count, 8, [&](int64_t begin, int64_t end, int) {
+      for (int64_t i = begin * c.heads; i < end * c.heads; ++i)
+        std::memcpy(to + i * latent + m.kv_lora, q + i * head + m.nope,
+                    static_cast<size_t>(m.rope) * sizeof(float));
+    });
+  });
+  const KvRow& row = s.kv->row(layer);
+  const AttentionShape shape{c.heads, 1, latent, m.kv_lora, row.latent, row.latent};
+  if (sparse) {
+    const Selection selection{s.chosen, s.chosen_counts, c.indexer->topk};
+    sparse_attention(ctx, s.work, *s.kv, layer, shape, s.absorbed_runs, selection, s.q_absorbed,
+                     s.attended_latent);
+  } else {
+    attention(ctx, s.work, *s.kv, layer, shape, s.absorbed_runs, s.q_absorbed, s.attended_latent);
+  }
+  for_rows([&](int64_t first, int count) {
+    head_linear(ctx, s.work, count,
+                {&w.v_b, c.heads, m.v, s.attended_latent + first * all, all, m.kv_lora,
+                 s.attended + first * c.heads * m.v, c.heads * m.v, m.v});
+  });
+}
 // down(silu(gate x) * (up x)) of s.normed, added to s.hidden.
 void Step::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter) {
   const Product both[] = {{&gate, s.gate, inter}, {&up, s.up, inter}};
@@ -245,7 +303,7 @@ void Step::layer(int layer) {
 
 // The rows that come out: normalised, and those wanted as logits through the head.
 void Step::finish(const char* hidden_name, const char* logits_name, const float* norm) {
-  if (tap) {  // shown for every row; s.normed is free by now
+  if (tap || batch.keep_hidden) {  // every row; s.normed is free by now
     rmsnorm(ctx, rows(s.hidden, c.dim), norm, c.norm_eps, s.normed, c.dim);
     see(hidden_name, -1, s.normed, c.dim);
   }
@@ -277,7 +335,7 @@ void head(const Context& ctx, const Weights& weights, State& state, const float*
 
 void forward(const Context& ctx, const Config& config, const Weights& weights, State& state,
              const Batch& batch, Tap* tap) {
-  Step step{ctx, config, weights, state, batch, tap, static_cast<int>(batch.tokens.size())};
+  Step step{with_tap(ctx, tap), config, weights, state, batch, tap, static_cast<int>(batch.tokens.size())};
   step.start();
   step.embed();
   step.see("hidden", 0, state.hidden, config.dim);
@@ -294,7 +352,7 @@ void forward_mtp(const Context& ctx, const Config& config, const Weights& weight
   const int layer = config.layers, n = static_cast<int>(batch.tokens.size());
   MINKE_CHECK(config.mtp_layers > 0 && batch.given.size() == batch.tokens.size());
   const LayerWeights& w = weights.layers[static_cast<size_t>(layer)];
-  Step step{ctx, config, weights, state, batch, tap, n};
+  Step step{with_tap(ctx, tap), config, weights, state, batch, tap, n};
   step.start();
   step.embed();
   ctx.pool.for_each(n, 8, [&](int64_t begin, int64_t end, int) {
@@ -306,7 +364,8 @@ void forward_mtp(const Context& ctx, const Config& config, const Weights& weight
                           config.norm_eps, config.dim, pair + config.dim);
     }
   });
-  linear(ctx, state.work, step.rows(state.pair, 2 * config.dim), {&w.mtp_proj, state.hidden, config.dim});
+  linear(step.ctx, state.work, step.rows(state.pair, 2 * config.dim),
+         {&w.mtp_proj, state.hidden, config.dim});
   step.layer(layer);
   step.see("mtp_hidden", -1, state.hidden, config.dim);
   step.finish("mtp_norm", "mtp_logits", w.mtp_norm.f32());

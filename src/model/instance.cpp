@@ -16,12 +16,37 @@ bool has_float_matrices(const Model& model) {
   return found;
 }
 
+// Where weights were spread over NUMA nodes, threads stay on theirs.
+bool on_nodes(const Model& model, const InstanceOptions& options) {
+  return model.placement.machine &&
+         static_cast<int>(model.placement.node_of_thread.size()) >= resolved_limits(model, options).threads;
+}
+
+std::vector<std::vector<int>> processors_for(const Model& model, const InstanceOptions& options) {
+  std::vector<std::vector<int>> cpus;
+  if (!on_nodes(model, options)) return cpus;
+  for (const int node : model.placement.node_of_thread)
+    cpus.push_back(model.placement.machine->nodes()[static_cast<size_t>(node)].cpus);
+  return cpus;
+}
+
+const Replicas* replicas_for(const Model& model, const InstanceOptions& options) {
+  return on_nodes(model, options) && !model.placement.replicas.parts.empty() ? &model.placement.replicas
+                                                                             : nullptr;
+}
+
 }  // namespace
 
 Limits resolved_limits(const Model& model, const InstanceOptions& options) {
   Limits limits = options.limits;
   if (limits.threads <= 0) limits.threads = usable_cores();
   limits.wide = !options.round_activations || has_float_matrices(model);
+  if (model.config.mla) {  // as the activations are: to 8 bits, or not at all
+    const bool rounded =
+        options.round_activations && model.config.mla->kv_lora % info(Format::q8_0).block == 0;
+    limits.k_nope_format = rounded ? Format::q8_0 : Format::f32;
+    limits.wide = limits.wide || (limits.decompress && !rounded);
+  }
   return limits;
 }
 
@@ -32,20 +57,28 @@ int pages_for(const Limits& limits) {
 
 Instance::Instance(const Model& model, InstanceOptions options)
     : model_(model),
-      pool_(resolved_limits(model, options).threads),
+      config_(as_run(model.config, options.limits)),
+      pool_(resolved_limits(model, options).threads, processors_for(model, options)),
       context_{pool_, kernels_for(options.isa.value_or(supported_isas().back())), Comm{},
-               options.round_activations},
+               options.round_activations, replicas_for(model, options)},
       experts_(model.weights),
-      kv_(kv_layout(model.config, options.limits.kv), pages_for(options.limits)),
-      state_(make_state(model.config, resolved_limits(model, options), kv_,
-                        options.experts ? *options.experts : experts_)) {}
+      kv_(kv_layout(config_, options.limits.kv), pages_for(options.limits)),
+      state_(make_state(config_, resolved_limits(model, options), kv_,
+                        options.experts ? *options.experts : experts_)) {
+  // The cache has not been touched yet; the scratch of each thread is touched by that thread first.
+  if (model.placement.machine) model.placement.machine->spread(kv_.storage());
+  if (!state_.k_nope) return;
+  for (int layer = 0; layer < config_.layers + config_.mtp_layers; ++layer)
+    transpose_heads(context_, model.weights.layers[static_cast<size_t>(layer)].k_b, config_.heads,
+                    k_nope_of(config_, state_, layer));
+}
 
 void Instance::forward(const Batch& batch, Tap* tap) {
-  minke::forward(context_, model_.config, model_.weights, state_, batch, tap);
+  minke::forward(context_, config_, model_.weights, state_, batch, tap);
 }
 
 void Instance::forward_mtp(const Batch& batch, Tap* tap) {
-  minke::forward_mtp(context_, model_.config, model_.weights, state_, batch, tap);
+  minke::forward_mtp(context_, config_, model_.weights, state_, batch, tap);
 }
 
 }  // namespace minke

@@ -26,7 +26,7 @@ class Instance {
   Instance& operator=(const Instance&) = delete;
 
   const Model& model() const { return model_; }
-  const Config& config() const { return model_.config; }
+  const Config& config() const { return config_; }  // as_run: without an MTP layer that does not run
   const Context& context() const { return context_; }
   State& state() { return state_; }
   KvPool& kv() { return kv_; }
@@ -36,6 +36,7 @@ class Instance {
 
  private:
   const Model& model_;
+  Config config_;
   ThreadPool pool_;
   Context context_;
   PlainExperts experts_;

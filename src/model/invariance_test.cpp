@@ -14,7 +14,7 @@ constexpr Format kFormats[] = {Format::f32,    Format::bf16, Format::f16,  Forma
                                Format::q3_k,   Format::q4_k, Format::q5_k, Format::q6_k,    Format::iq4_nl,
                                Format::iq4_xs, Format::mxfp4};
 
-InstanceOptions options_for(int rows, int threads, KvFormat kv) {
+InstanceOptions options_for(int rows, int threads, bool exact, KvFormat kv) {
   InstanceOptions o;
   o.round_activations = kv != KvFormat::f32;
   o.limits.kv = kv;
@@ -22,6 +22,8 @@ InstanceOptions options_for(int rows, int threads, KvFormat kv) {
   o.limits.sequences = 3;
   o.limits.context = 1024;
   o.limits.threads = threads;
+  o.limits.mtp = true;
+  o.limits.decompress = !exact;
   return o;
 }
 
@@ -32,8 +34,8 @@ struct Seen {
 
 // Feeds `tokens` in pieces of at most `most` rows, with up to two neighbours in every batch where `random` is
 // given.
-Seen feed(const Model& model, const std::vector<Token>& tokens, const InstanceOptions& o, int most,
-          Random* random) {
+Seen feed(const Model& model, const std::vector<Token>& tokens, int given_tokens, const InstanceOptions& o,
+          int most, Random* random) {
   Instance instance(model, o);
   const Config& c = model.config;
   const int n = static_cast<int>(tokens.size());
@@ -48,11 +50,11 @@ Seen feed(const Model& model, const std::vector<Token>& tokens, const InstanceOp
       const int room = std::min(o.limits.rows - count - static_cast<int>(batch.size()), 300 - kv.length);
       const int some = between(*random, 0, std::max(0, std::min(room, 9)));
       if (some == 0) return;
-      slices.push_back({&kv, static_cast<int>(batch.size()), some, kv.length, Want::nothing});
+      slices.push_back({&kv, static_cast<int>(batch.size()), some, kv.length, Want::nothing, 300});
       for (const Token t : random_tokens(*random, c.vocab, some)) batch.push_back(t);
     };
     if (random) neighbour(beside[0]);
-    slices.push_back({&view, static_cast<int>(batch.size()), count, at, Want::all_logits});
+    slices.push_back({&view, static_cast<int>(batch.size()), count, at, Want::all_logits, given_tokens});
     batch.insert(batch.end(), tokens.begin() + at, tokens.begin() + at + count);
     if (random) neighbour(beside[1]);
     instance.forward({batch, slices, {}});
@@ -65,7 +67,7 @@ Seen feed(const Model& model, const std::vector<Token>& tokens, const InstanceOp
     const int count = std::min(n - 1 - at, random ? between(*random, 1, most) : most);
     std::vector<GivenRow> given;
     for (int i = 0; i < count; ++i) given.push_back({i, hidden.data() + int64_t{at + i} * c.dim});
-    const SequenceSlice slice{&view, 0, count, at, Want::all_logits};
+    const SequenceSlice slice{&view, 0, count, at, Want::all_logits, given_tokens};
     instance.forward_mtp({std::span(tokens).subspan(static_cast<size_t>(at) + 1, static_cast<size_t>(count)),
                           {&slice, 1},
                           given});
@@ -96,14 +98,17 @@ TEST(Invariance, RowsDoNotDependOnWhatIsBesideThem) {
           return mixed ? kFormats[formats.below(std::size(kFormats))] : one;
         });
     const std::vector<Token> tokens = random_tokens(random, config.vocab, between(random, 20, 130));
+    const int given = between(random, 0, static_cast<int>(tokens.size()));  // the others count as generated
     for (const KvFormat kv : kKvFormats) {
-      const Seen alone = feed(model.model(), tokens, options_for(160, 1, kv), 160, nullptr);
+      const bool exact = random.below(2) == 0;
+      const Seen alone = feed(model.model(), tokens, given, options_for(160, 1, exact, kv), 160, nullptr);
       for (const float x : alone.logits) RC_ASSERT(std::isfinite(x));
       for (const int threads : {1, 2, 7}) {
-        RC_ASSERT(same(alone, feed(model.model(), tokens, options_for(160, threads, kv), 160, nullptr)));
-        RC_ASSERT(same(alone, feed(model.model(), tokens, options_for(64, threads, kv), 40, &random)));
+        const auto of = [&](int rows) { return options_for(rows, threads, exact, kv); };
+        RC_ASSERT(same(alone, feed(model.model(), tokens, given, of(160), 160, nullptr)));
+        RC_ASSERT(same(alone, feed(model.model(), tokens, given, of(64), 40, &random)));
       }
-      RC_ASSERT(same(alone, feed(model.model(), tokens, options_for(8, 2, kv), 1, nullptr)));
+      RC_ASSERT(same(alone, feed(model.model(), tokens, given, options_for(8, 2, exact, kv), 1, nullptr)));
     }
   }));
 }
@@ -114,13 +119,14 @@ TEST(Invariance, InstructionSetsGiveTheSameBits) {
     const Config config = random_config(random, kArchitectureNames[random.below(6)]);
     const RandomModel model(config, random.bits(), kFormats[random.below(std::size(kFormats))]);
     const std::vector<Token> tokens = random_tokens(random, config.vocab, 30);
+    const int given = between(random, 0, 30);
     for (const KvFormat kv : kKvFormats) {
-      InstanceOptions o = options_for(40, 2, kv);
+      InstanceOptions o = options_for(40, 2, random.below(2) == 0, kv);
       o.isa = Isa::scalar;
-      const Seen reference = feed(model.model(), tokens, o, 40, nullptr);
+      const Seen reference = feed(model.model(), tokens, given, o, 40, nullptr);
       for (const Isa isa : supported_isas()) {
         o.isa = isa;
-        RC_ASSERT(same(reference, feed(model.model(), tokens, o, 7, nullptr)));
+        RC_ASSERT(same(reference, feed(model.model(), tokens, given, o, 7, nullptr)));
       }
     }
   }));

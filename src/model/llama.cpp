@@ -53,4 +53,29 @@ Config qwen2_from_gguf(GgufFields& fields) {
   return c;
 }
 
+void llama_to_hf(const Config& c, Json& json) {
+  if (c.qkv_bias != c.o_bias)
+    cannot_say(c, "it has biases on queries, keys and values, but not on the output");
+  json.set("intermediate_size", c.inter);
+  write_gqa(c, json);
+  json.set("attention_bias", c.qkv_bias);
+  json.set("mlp_bias", false);
+}
+
+void llama_to_gguf(const Config& c, GgufKeys& keys) {  // biases are told by their tensors
+  keys.count("feed_forward_length", c.inter);
+  write_gqa(c, keys);
+}
+
+void qwen2_to_hf(const Config& c, Json& json) {
+  json.set("intermediate_size", c.inter);
+  write_gqa(c, json);
+  json.set("use_sliding_window", false);
+}
+
+void qwen2_to_gguf(const Config& c, GgufKeys& keys) {
+  keys.count("feed_forward_length", c.inter);
+  write_gqa(c, keys);
+}
+
 }  // namespace minke

@@ -1,6 +1,8 @@
 // Llama 4, the text model: chunked attention, layers without rotation, one expert a token
 // (MODEL.md 1.3, 2.11).
 
+#include <cmath>
+
 #include "base/error.h"
 #include "model/architecture.h"
 
@@ -8,6 +10,7 @@ namespace minke {
 namespace {
 
 constexpr int kNopeInterval = 4, kChunk = 8192;  // of the released models, and of other engines' code
+constexpr int kWithoutQkNorm = 128;              // experts of Maverick
 constexpr float kTemperatureFloor = 8192, kTemperatureScale = 0.1f;
 
 void set_experts(Config& c, int experts, int active, int inter, int step) {
@@ -111,12 +114,54 @@ Config llama4_from_gguf(GgufFields& fields) {
       fields.wrong("rope_layers", fmt::format("{} entries for {} layers", list->size(), c.layers));
     for (size_t i = 0; i < list->size(); ++i) c.rope_layers[i] = (*list)[i] != 0;
   }
-  c.qk_norm = experts != 128;  // nothing in the file says so: Maverick has none
+  // Nothing else in the file says so: Maverick has none.
+  c.qk_norm = fields.boolean("attention.qk_norm").value_or(experts != kWithoutQkNorm);
   c.temperature_floor =
       static_cast<float>(fields.number("attention.temperature_floor", 1, 1e9).value_or(kTemperatureFloor));
   c.temperature_scale =
       static_cast<float>(fields.number("attention.temperature_scale", 0, 100).value_or(kTemperatureScale));
+  if (c.temperature_scale == 0) c.temperature_floor = 0;  // none
   return c;
+}
+
+void llama4_to_hf(const Config& c, Json& json) {
+  json.set("intermediate_size", c.moe->inter);
+  json.set("intermediate_size_mlp", c.inter);
+  write_gqa(c, json);
+  json.set("attention_bias", c.qkv_bias);
+  json.set("num_local_experts", c.moe->router.experts);
+  json.set("num_experts_per_tok", c.moe->router.active);
+  json.set("interleave_moe_layer_step", c.moe->step);
+  json.set("no_rope_layers", JsonArray(c.rope_layers.begin(), c.rope_layers.end()));
+  json.set("attention_chunk_size", c.chunk > 0 ? Json(c.chunk) : Json());
+  json.set("use_qk_norm", c.qk_norm);
+  json.set("attn_temperature_tuning", c.temperature_scale > 0);
+  if (c.temperature_scale <= 0) return;
+  const double floor = decimal(c.temperature_floor);  // an integer, other programs insist
+  json.set("floor_scale", floor == std::floor(floor) ? Json(static_cast<int64_t>(floor)) : Json(floor));
+  json.set("attn_scale", decimal(c.temperature_scale));
+}
+
+// Other programs know the released models' values by heart; keys say what differs from them.
+void llama4_to_gguf(const Config& c, GgufKeys& keys) {
+  if (c.qkv_bias || c.o_bias) cannot_say(c, "its attention has biases");
+  keys.count("feed_forward_length", c.inter);
+  write_gqa(c, keys);
+  keys.count("expert_count", c.moe->router.experts);
+  keys.count("expert_used_count", c.moe->router.active);
+  keys.count("expert_feed_forward_length", c.moe->inter);
+  keys.count("interleave_moe_layer_step", c.moe->step);
+  if (c.chunk == 0) keys.count("attention.sliding_window", 0);
+  if (c.chunk != 0 && c.chunk != kChunk) keys.count("attention.chunk_size", c.chunk);
+  if (c.rope_layers != every_but(c.layers, c.chunk > 0 ? kNopeInterval : kMaxLayers + 1)) {
+    const std::vector<int32_t> layers(c.rope_layers.begin(), c.rope_layers.end());
+    keys.integers("rope_layers", layers);
+  }
+  if (c.qk_norm != (c.moe->router.experts != kWithoutQkNorm)) keys.flag("attention.qk_norm", c.qk_norm);
+  if (c.temperature_scale != kTemperatureScale)
+    keys.number("attention.temperature_scale", c.temperature_scale);
+  if (c.temperature_scale > 0 && c.temperature_floor != kTemperatureFloor)
+    keys.number("attention.temperature_floor", c.temperature_floor);
 }
 
 }  // namespace minke

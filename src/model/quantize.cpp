@@ -22,7 +22,8 @@ constexpr int64_t kPieceWeights = int64_t{2} << 20, kPieceBytes = int64_t{8} << 
 constexpr std::array<std::string_view, 7> kGroups = {"embd",   "output",  "attn",   "ffn",
                                                      "shared", "experts", "default"};
 
-// What other programs call a file whose weights are mostly of this format (general.file_type).
+}  // namespace
+
 uint64_t file_type(Format format) {
   switch (format) {
     case Format::f32: return 0;
@@ -53,6 +54,8 @@ uint64_t file_type(Format format) {
   return 0;
 }
 
+namespace {
+
 // A format of about the same size for rows that fill blocks of 32, but not of 256.
 Format for_short_rows(Format format) {
   switch (format) {
@@ -65,6 +68,16 @@ Format for_short_rows(Format format) {
     default: return format;
   }
 }
+
+}  // namespace
+
+std::optional<Format> fitting_format(Format wanted, int64_t cols) {
+  for (const Format format : {wanted, for_short_rows(wanted)})
+    if (cols % info(format).block == 0) return format;
+  return std::nullopt;
+}
+
+namespace {
 
 bool was_rounded(const TensorView& tensor) { return info(tensor.format).block > 1; }
 
@@ -159,16 +172,13 @@ bool is_quantizable(const TensorView& tensor) {
          !part.starts_with("ffn_gate_inp") && part != "indexer.proj";
 }
 
-namespace {
-
-// Every name in the rules must be that of a group, or of a tensor that can be quantised.
-void check_names(const Gguf& gguf, const TypeRules& rules) {
+void check_names(std::span<const TensorView> tensors, const TypeRules& rules) {
   for (const TypeRules::Rule& rule : rules.rules()) {
     if (std::ranges::find(kGroups, rule.name) != kGroups.end()) continue;
     const auto concerns = [&](const TensorView& t) {
       return is_quantizable(t) && (part_of(t.name) == rule.name || fits(t.name, rule.name));
     };
-    if (std::ranges::any_of(gguf.tensors(), concerns)) continue;
+    if (std::ranges::any_of(tensors, concerns)) continue;
     throw Error(fmt::format("no weight that is quantised is called {}", in_quotes(rule.name)), "--type",
                 "groups are embd, output, attn, ffn, shared, experts, default; others are tensors, such as "
                 "ffn_down or "
@@ -176,10 +186,8 @@ void check_names(const Gguf& gguf, const TypeRules& rules) {
   }
 }
 
-}  // namespace
-
 QuantizePlan plan_quantize(const Gguf& gguf, const TypeRules& rules, bool allow_requantize) {
-  check_names(gguf, rules);
+  check_names(gguf.tensors(), rules);
   QuantizePlan plan;
   plan.rules = rules.text();
   const bool tied = gguf.tensor("output.weight") == nullptr;
@@ -188,10 +196,7 @@ QuantizePlan plan_quantize(const Gguf& gguf, const TypeRules& rules, bool allow_
     planned.to.bytes = {};
     const std::optional<Format> wanted = is_quantizable(tensor) ? rules.of(tensor.name, tied) : std::nullopt;
     if (wanted) {
-      const auto whole = [&](Format format) { return tensor.shape.back() % info(format).block == 0; };
-      Format format = *wanted;
-      if (!whole(format)) format = for_short_rows(format);
-      if (!whole(format)) format = tensor.format;
+      const Format format = fitting_format(*wanted, tensor.shape.back()).value_or(tensor.format);
       if (format != *wanted) planned.wanted = wanted;
       planned.to.format = format;
       if (!planned.copied() && was_rounded(tensor) && !allow_requantize)
@@ -239,9 +244,10 @@ Format most_used(const QuantizePlan& plan) {
 void add_metadata(GgufWriter& writer, const Gguf& gguf, const QuantizePlan& plan) {
   constexpr std::string_view kBy = "general.quantized_by", kVersion = "general.quantization_version",
                              kType = "general.file_type", kSource = "minke.quantize.source",
-                             kRules = "minke.quantize.types";
+                             kRules = "minke.quantize.types", kImatrix = kImportanceKeys;
   for (const auto& [key, value] : gguf.metadata()) {
-    const bool ours = key == kBy || key == kVersion || key == kType || key == kSource || key == kRules;
+    const bool ours = key == kBy || key == kVersion || key == kType || key == kSource || key == kRules ||
+                      key.starts_with(kImatrix);
     if (!ours && !key.starts_with("split.")) writer.add(key, value);
   }
   const std::string source = gguf.path().filename().string();
@@ -250,6 +256,9 @@ void add_metadata(GgufWriter& writer, const Gguf& gguf, const QuantizePlan& plan
   writer.add(kBy, {GgufType::string, std::string_view("minke")});
   writer.add(kSource, {GgufType::string, std::string_view(source)});
   writer.add(kRules, {GgufType::string, std::string_view(plan.rules)});
+  if (!plan.importance) return;
+  for (const auto& [key, value] : importance_keys(*plan.importance, plan.importance_file))
+    writer.add(key, value);
 }
 
 // Rounds a tensor, a piece after the other; rows of a piece in parallel.
@@ -269,6 +278,7 @@ class Encoder {
     blocks_.resize(static_cast<size_t>(at_once * bytes_out));
     losses_.resize(static_cast<size_t>(at_once));
     rows_.assign(static_cast<size_t>(pool_.size()), std::vector<float>(static_cast<size_t>(2 * cols)));
+    const RowImportance importance(planned);
     for (int64_t first = 0; first < rows; first += at_once) {
       const int64_t count = std::min(at_once, rows - first);
       std::atomic<bool> finite = true;
@@ -277,7 +287,7 @@ class Encoder {
         for (int64_t r = begin; r < end; ++r) {
           info(from.format).dequantize(from.bytes.data() + (first + r) * bytes_in, values, cols);
           std::byte* blocks = blocks_.data() + r * bytes_out;
-          minke::encode(planned.to.format, values, nullptr, blocks, cols);
+          minke::encode(planned.to.format, values, importance.of_row(first + r), blocks, cols);
           info(planned.to.format).dequantize(blocks, values + cols, cols);
           losses_[static_cast<size_t>(r)] = loss_of(values, cols);
           if (!std::isfinite(losses_[static_cast<size_t>(r)].size)) finite = false;

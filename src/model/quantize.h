@@ -3,11 +3,13 @@
 
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "formats/gguf.h"
+#include "formats/importance.h"
 
 namespace minke {
 
@@ -44,10 +46,20 @@ std::string_view weight_group(std::string_view tensor);
 // Whether it is a matrix, or a stack of them, that may be quantised: no vector, norm, bias or router.
 bool is_quantizable(const TensorView& tensor);
 
+// For rows of so many columns: the format, or one of about the same size with shorter blocks, or nothing.
+std::optional<Format> fitting_format(Format wanted, int64_t cols);
+
+// What other programs call a file whose weights are mostly of this format (general.file_type).
+uint64_t file_type(Format format);
+
+// Throws Error (subject "--type") for a rule that concerns none of the tensors.
+void check_names(std::span<const TensorView> tensors, const TypeRules& rules);
+
 struct PlannedTensor {
-  const TensorView* from = nullptr;  // in the source
-  TensorView to;                     // without bytes
-  std::optional<Format> wanted;      // where rows do not fill the blocks of what was asked for
+  const TensorView* from = nullptr;        // in the source
+  TensorView to;                           // without bytes
+  std::optional<Format> wanted;            // where rows do not fill the blocks of what was asked for
+  const Importance* importance = nullptr;  // of its columns; null: all alike
   bool copied() const { return from->dtype != DType::weights || from->format == to.format; }
 };
 
@@ -55,11 +67,52 @@ struct QuantizePlan {
   std::string rules;
   std::vector<PlannedTensor> tensors;  // in the order of the source
   int64_t bytes_before = 0, bytes_after = 0;
+  const ImportanceMatrix* importance = nullptr;
+  std::string importance_file;  // its name
 };
 
 // Throws Error for a rule that concerns no tensor, and, unless allow_requantize, where a tensor that was
 // rounded before would be rounded again.
 QuantizePlan plan_quantize(const Gguf& gguf, const TypeRules& rules, bool allow_requantize);
+
+// Tensors that are rounded to blocks without knowing which columns matter.
+struct ImportanceGaps {
+  std::vector<std::string> absent;  // no statistics at all
+  struct Unmet {
+    std::string tensor;
+    int64_t matrices, of;
+  };
+  std::vector<Unmet> unmet;  // stacks of which the text met some matrices (experts) never
+};
+
+// Has the plan's tensors rounded by the importance of their columns; `matrix` outlives the plan. Where a file
+// keeps tensors apart that others hold in one, or the other way round, statistics of the same input serve.
+// Throws Error naming the file: statistics of another width than the tensor's, or of none of the tensors.
+ImportanceGaps use_importance(QuantizePlan& plan, const ImportanceMatrix& matrix, const fs::path& file);
+
+// [matrices][cols] mean squares for a tensor of the plan that has importance.
+std::vector<float> importance_of(const PlannedTensor& tensor);
+
+// What the columns of a tensor's rows weigh.
+class RowImportance {
+ public:
+  explicit RowImportance(const PlannedTensor& tensor);  // of at least two dimensions, or without importance
+  // Null where the text never met the row's matrix: then all columns are alike.
+  const float* of_row(int64_t row) const {
+    const auto matrix = static_cast<size_t>(row / rows_);
+    return means_.empty() || !met_[matrix] ? nullptr : means_.data() + row / rows_ * cols_;
+  }
+
+ private:
+  int64_t cols_ = 1, rows_ = 1;  // of a matrix
+  std::vector<float> means_;
+  std::vector<bool> met_;
+};
+
+// Keys by which a file says whose importance it was rounded with. The values are views into the arguments.
+inline constexpr std::string_view kImportanceKeys = "quantize.imatrix.";
+std::vector<std::pair<std::string, GgufValue>> importance_keys(const ImportanceMatrix& matrix,
+                                                               std::string_view file);
 
 struct QuantizeOptions {
   int threads = 1;

@@ -150,6 +150,129 @@ TEST_F(Quantize, SharedOutputFollowsItsRule) {
   EXPECT_EQ(type_of(quantized(source, "default=Q4_K,output=Q6_K,embd=Q8_0"), "token_embd.weight"), "Q8_0");
 }
 
+// Importance for every tensor of small_moe(256) that Q4_K rounds; experts have their own.
+ImportanceMatrix random_importance() {
+  ImportanceMatrix matrix;
+  Random random(8);
+  const auto add = [&](const std::string& name, size_t matrices) {
+    Importance& to = matrix.tensors[name];
+    for (size_t i = 0; i < matrices * 256; ++i) to.sums.push_back(std::exp(2 * random.normal()));
+    to.counts.assign(matrices, 2);
+  };
+  add("output.weight", 1);
+  for (const std::string layer : {"blk.0.", "blk.1."}) {
+    add(layer + "attn_q.weight", 1);
+    add(layer + "ffn_up.weight", 1);
+    add(layer + "ffn_gate_exps.weight", 4);
+  }
+  matrix.datasets = {"prose.txt"};
+  matrix.chunks = 5;
+  return matrix;
+}
+
+// Weighted squared error of matrix m of a stack.
+double weighted_loss(const Gguf& before, const Gguf& after, const char* tensor, const ImportanceMatrix& by,
+                     size_t m = 0) {
+  const std::vector<float> x = to_floats(*before.tensor(tensor)), y = to_floats(*after.tensor(tensor));
+  const std::vector<float>& w = by.tensors.at(tensor).sums;
+  const size_t each = x.size() / by.tensors.at(tensor).counts.size();
+  double loss = 0;
+  for (size_t i = m * each; i < (m + 1) * each; ++i)
+    loss += w[m * 256 + i % 256] * std::pow(double{x[i]} - y[i], 2);
+  return loss;
+}
+
+TEST_F(Quantize, ImportanceSparesWhatMattersInEachMatrix) {
+  const Gguf source = written(small_moe(256));
+  ImportanceMatrix matrix = random_importance();
+  QuantizePlan plan = plan_quantize(source, TypeRules::parse("Q3_K"), false);
+  const ImportanceGaps gaps = use_importance(plan, matrix, "some/where/m.gguf");
+  EXPECT_EQ(gaps.absent, std::vector<std::string>{"token_embd.weight"});
+  EXPECT_TRUE(gaps.unmet.empty());
+  ASSERT_TRUE(write_quantized(source, plan, folder_ / "with.gguf", {}).whole);
+  const Gguf with = Gguf::open(folder_ / "with.gguf"), without = quantized(source, "Q3_K");
+  for (const char* tensor : {"output.weight", "blk.0.attn_q.weight", "blk.1.ffn_up.weight"})
+    EXPECT_LT(weighted_loss(source, with, tensor, matrix),
+              0.9 * weighted_loss(source, without, tensor, matrix))
+        << tensor;
+  for (size_t e = 0; e < 4; ++e)
+    EXPECT_LT(weighted_loss(source, with, "blk.1.ffn_gate_exps.weight", matrix, e),
+              0.9 * weighted_loss(source, without, "blk.1.ffn_gate_exps.weight", matrix, e))
+        << e;
+  EXPECT_TRUE(std::ranges::equal(with.tensor("token_embd.weight")->bytes,
+                                 without.tensor("token_embd.weight")->bytes));
+  EXPECT_EQ(with.string("quantize.imatrix.file"), "m.gguf");
+  EXPECT_EQ(with.string("quantize.imatrix.dataset"), "prose.txt");
+  EXPECT_EQ(with.integer("quantize.imatrix.entries_count"), 7);
+  EXPECT_EQ(with.integer("quantize.imatrix.chunks_count"), 5);
+  EXPECT_EQ(without.find("quantize.imatrix.file"), nullptr);
+  EXPECT_EQ(quantized(with, "Q8_0", 2, true).find("quantize.imatrix.file"), nullptr);
+}
+
+// Rows of an expert that the text never chose are rounded as if nothing were known; of the others, by their
+// own.
+TEST_F(Quantize, ExpertsThatWereNeverChosen) {
+  const Gguf source = written(small_moe(256));
+  ImportanceMatrix matrix = random_importance();
+  Importance& experts = matrix.tensors.at("blk.0.ffn_gate_exps.weight");
+  experts.counts[2] = 0;
+  std::fill_n(experts.sums.begin() + 2 * 256, 256, 0.0f);
+  QuantizePlan plan = plan_quantize(source, TypeRules::parse("Q4_K"), false);
+  const ImportanceGaps gaps = use_importance(plan, matrix, "m.gguf");
+  ASSERT_EQ(gaps.unmet.size(), 1u);
+  EXPECT_EQ(gaps.unmet[0].tensor, "blk.0.ffn_gate_exps.weight");
+  EXPECT_EQ(gaps.unmet[0].matrices, 1);
+  EXPECT_EQ(gaps.unmet[0].of, 4);
+  ASSERT_TRUE(write_quantized(source, plan, folder_ / "with.gguf", {}).whole);
+  const Gguf with = Gguf::open(folder_ / "with.gguf"), without = quantized(source, "Q4_K");
+  const Bytes a = with.tensor("blk.0.ffn_gate_exps.weight")->bytes,
+              b = without.tensor("blk.0.ffn_gate_exps.weight")->bytes;
+  for (size_t e = 0, each = a.size() / 4; e < 4; ++e)
+    EXPECT_EQ(std::ranges::equal(a.subspan(e * each, each), b.subspan(e * each, each)), e == 2) << e;
+}
+
+TEST_F(Quantize, ImportanceOfAnotherModelIsRefused) {
+  const Gguf source = written(small_moe(256));
+  QuantizePlan plan = plan_quantize(source, TypeRules::parse("Q4_K"), false);
+  const auto refused = [&](const ImportanceMatrix& matrix) {
+    return error_of([&] { use_importance(plan, matrix, "m.gguf"); });
+  };
+  ImportanceMatrix other = random_importance();
+  other.tensors["blk.0.attn_q.weight"] = {std::vector<float>(512, 1), {1}};
+  const std::string said = refused(other);
+  expect_says(said, "m.gguf");
+  expect_says(said, "'blk.0.attn_q.weight'");
+  expect_says(said, "another model");
+  other = random_importance();
+  other.tensors["blk.0.ffn_gate_exps.weight"].counts.assign(2, 1);
+  expect_says(refused(other), "'blk.0.ffn_gate_exps.weight'");
+  ImportanceMatrix strange;
+  strange.tensors["layers.0.q"] = {{1}, {1}};
+  expect_says(refused(strange), "of none of the tensors");
+}
+
+// Files keep gate and up together or apart, and MLA's values as one matrix or one for each head.
+TEST_F(Quantize, ImportanceOfTheSameInputServes) {
+  TestGguf gguf;
+  gguf.set("general.architecture", std::string("anything"));
+  const std::vector<float> values(4 * 2 * 256, 0.5f);
+  gguf.add("blk.0.ffn_gate_exps.weight", {4, 2, 256}, values);
+  gguf.add("blk.0.ffn_up_exps.weight", {4, 2, 256}, values);
+  gguf.add("blk.1.ffn_gate_up_exps.weight", {4, 2, 256}, values);
+  gguf.add("blk.1.attn_v_b.weight", {4, 2, 256}, values);
+  const Gguf source = written(gguf);
+  ImportanceMatrix matrix;
+  matrix.tensors["blk.0.ffn_gate_up_exps.weight"] = {std::vector<float>(4 * 256, 3), {1, 1, 1, 1}};
+  matrix.tensors["blk.1.ffn_up_exps.weight"] = {std::vector<float>(4 * 256, 4), {1, 1, 1, 1}};
+  matrix.tensors["blk.1.attn_kv_b.weight"] = {std::vector<float>(256, 5), {1}};
+  QuantizePlan plan = plan_quantize(source, TypeRules::parse("Q4_K"), false);
+  EXPECT_TRUE(use_importance(plan, matrix, "m.gguf").absent.empty());
+  const float wanted[] = {3, 3, 4, 5};
+  for (size_t i = 0; i < 4; ++i)
+    EXPECT_EQ(importance_of(plan.tensors[i]), std::vector<float>(4 * 256, wanted[i]))
+        << plan.tensors[i].to.name;
+}
+
 TEST_F(Quantize, MistakesAreNamed) {
   expect_says(refusal("Q4_K_M"), "'Q4_K_M' is no format to write");
   expect_says(refusal("F8_E4M3"), "no format to write");

@@ -131,6 +131,21 @@ std::vector<Source> sources_of(const Config& config, const WeightSlot& slot, Con
   return container == Container::gguf ? gguf_sources(slot) : hugging_face_sources(config, slot);
 }
 
+std::vector<std::string> copies_of(const Config& config, const WeightSlot& slot, Container container) {
+  std::vector<std::string> names;
+  const char* name = slot.role == Role::embed  ? "embed_tokens.weight"
+                     : slot.role == Role::head ? "shared_head.head.weight"
+                                               : nullptr;
+  if (container == Container::hugging_face && name)
+    for (int layer = config.layers; layer < config.layers + config.mtp_layers; ++layer)
+      names.push_back(fmt::format("model.layers.{}.{}", layer, name));
+  return names;
+}
+
+bool rope_half_in(const Config& config, Container container) {
+  return config.arch == "llama" ? container == Container::hugging_face : config.rope.half;
+}
+
 bool is_known_extra(const Config& config, std::string_view tensor, Container container) {
   const auto ends = [&](std::string_view s) { return tensor.ends_with(s); };
   const auto layer_of = [&](std::string_view prefix) {

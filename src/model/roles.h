@@ -32,6 +32,14 @@ struct Source {
 // mistake of the caller.
 std::vector<Source> sources_of(const Config& config, const WeightSlot& slot, Container container);
 
+// Saving takes the first source of a weight, and the inverse of its transform. Further names under which
+// files hold the same weight once more: copies of embedding and head in the MTP layers of published folders.
+std::vector<std::string> copies_of(const Config& config, const WeightSlot& slot, Container container);
+
+// Whether files of the container keep rows of queries and keys in two halves, (i, i + dims / 2) being turned
+// together, or in pairs (2i, 2i + 1). Llama's differ, and saving moves its rows.
+bool rope_half_in(const Config& config, Container container);
+
 // Tensors a file may hold that no weight is made of (copies of shared tensors, what the config said already,
 // other modalities).
 bool is_known_extra(const Config& config, std::string_view tensor, Container container);

@@ -25,6 +25,8 @@ int64_t operand_space(const Config& c, const Limits& l) {
     bytes = std::max(bytes, operand_bytes_at_most(int64_t{l.rows} * c.moe->router.active,
                                                   std::max(c.dim, c.moe->inter), l.wide));
   }
+  if (c.mla && l.decompress)
+    bytes = std::max(bytes, decompress_operand_bytes(latent_shape(c, kv_layout(c, l.kv)[0].latent), l.wide));
   return std::max(bytes, operand_bytes_at_most(l.rows, widest, l.wide));
 }
 
@@ -33,14 +35,20 @@ int64_t thread_scratch(const Config& c, const Limits& l) {
   const int rows = c.moe ? std::max(l.rows, 1) : l.rows;
   int64_t bytes = linear_scratch_bytes(rows, head_cols, l.wide);
   if (c.mla) {
-    const int64_t row = kv_layout(c, l.kv)[0].bytes;
+    const KvRow row = kv_layout(c, l.kv)[0];
     bytes = std::max(bytes, attention_scratch_bytes(c.mla->kv_lora + c.mla->rope, c.mla->kv_lora,
-                                                    c.indexer ? c.indexer->topk : 0, row));
+                                                    c.indexer ? c.indexer->topk : 0, row.bytes));
+    if (l.decompress) bytes = std::max(bytes, decompress_scratch_bytes(latent_shape(c, row.latent)));
   } else {
     bytes = std::max(bytes, attention_scratch_bytes(c.head_dim, c.head_dim, 0, 0));
   }
   if (c.indexer) bytes = std::max(bytes, indexer_scratch_bytes(c.indexer->width, l.context));
   return (bytes + 4095) / 4096 * 4096;  // threads do not share pages
+}
+
+// Of one layer.
+int64_t k_nope_bytes(const Config& c, Format format) {
+  return int64_t{c.heads} * c.mla->nope * row_bytes(format, c.mla->kv_lora);
 }
 
 template <typename F>
@@ -63,6 +71,12 @@ void attention_buffers(const Config& c, const Limits& l, State& s, const F& f) {
   f("kv_latent", s.kv_latent, rows * (m.kv_lora + m.rope));
   f("q_absorbed", s.q_absorbed, rows * c.heads * (m.kv_lora + m.rope));
   f("attended_latent", s.attended_latent, rows * c.heads * m.kv_lora);
+  if (l.decompress) {
+    f("k_nope", s.k_nope, int64_t{c.layers + c.mtp_layers} * k_nope_bytes(c, l.k_nope_format));
+    f("latents", s.decompressed.latents, int64_t{kSpan} * (m.kv_lora + m.rope));
+    f("peaks", s.decompressed.peak, rows * c.heads);
+    f("masses", s.decompressed.mass, rows * c.heads);
+  }
   if (!c.indexer) return;
   f("index_q", s.index_q, rows * c.indexer->heads * c.indexer->width);
   f("index_k", s.index_k, rows * c.indexer->width);
@@ -111,6 +125,12 @@ void for_each_buffer(const Config& c, const Limits& l, State& s, F&& f) {
   f("partials", s.work.partials, int64_t{8} * l.threads * kMaxQueries * (value_width + 2));
 }
 
+Config as_run(const Config& config, const Limits& limits) {
+  Config c = config;
+  c.mtp_layers = limits.mtp ? std::min(c.mtp_layers, 1) : 0;
+  return c;
+}
+
 int64_t state_bytes(const Config& config, const Limits& limits) {
   State none;
   int64_t total = 0;
@@ -134,12 +154,25 @@ State make_state(const Config& config, const Limits& limits, KvPool& kv, ExpertS
   s.work.partial_width = config.mla ? config.mla->kv_lora : config.head_dim;
   s.frequencies = rope_frequencies(config.rope);
   s.rope_magnitude = static_cast<float>(rope_magnitude(config.rope));
-  s.runs.reserve(static_cast<size_t>(limits.rows));
+  const auto rows = static_cast<size_t>(limits.rows);
+  s.runs.reserve(rows);
+  s.decompressed_runs.reserve(rows);
+  s.absorbed_runs.reserve(rows);
   if (s.key_offset) s.mean_turns = mean_turns(s.frequencies, s.rope_magnitude);
   s.limits = limits;
   s.kv = &kv;
   s.source = &source;
   return s;
+}
+
+LatentShape latent_shape(const Config& c, const KvPart& latent) {
+  return {c.heads, c.mla->nope, c.mla->rope, c.mla->v, c.mla->kv_lora, latent};
+}
+
+Mat k_nope_of(const Config& c, const State& s, int layer) {
+  const Format format = s.limits.k_nope_format;
+  return {s.k_nope + layer * k_nope_bytes(c, format), nullptr, format, c.heads * c.mla->nope, c.mla->kv_lora,
+          row_bytes(format, c.mla->kv_lora)};
 }
 
 KvLayout kv_layout(const Config& c, const KvFormats& formats) {

@@ -9,6 +9,7 @@
 #include "model/config.h"
 #include "ops/attention.h"
 #include "ops/context.h"
+#include "ops/decompress.h"
 #include "ops/experts.h"
 #include "ops/smooth_keys.h"
 #include "ops/workspace.h"
@@ -23,6 +24,10 @@ struct Limits {
   int logit_rows = 1;  // rows of one step that can come out as logits
   int threads = 1;
   KvFormats kv;
+  bool decompress = true;              // latent attention of given tokens may take its decompressed form
+  Format k_nope_format = Format::f32;  // of the matrices that form needs
+  bool mtp =
+      false;  // the MTP layer runs as well, where the model has one: its cache rows and buffers are there
   bool wide =
       true;  // f32 operands are possible: activations are not rounded, or some matrix is of a float format
   bool inspect = false;  // the indexer scores every position and a tap sees the scores
@@ -42,6 +47,8 @@ struct State {
   float* kv_latent = nullptr;        // [R][kv_lora + rope]
   float* q_absorbed = nullptr;       // [R][H][kv_lora + rope]
   float* attended_latent = nullptr;  // [R][H][kv_lora]
+  std::byte* k_nope = nullptr;       // [layers][H * nope][kv_lora], with decompress
+  DecompressSpace decompressed = {};
   float* index_q = nullptr;          // [R][index heads][index width]
   float* index_k = nullptr;          // [R][index width]
   float* index_weights = nullptr;    // [R][index heads]
@@ -67,6 +74,7 @@ struct State {
   float rope_magnitude = 1;
   MeanTurns mean_turns;
   std::vector<Run> runs;
+  std::vector<Run> decompressed_runs, absorbed_runs;  // of latent attention, the same rows
   Limits limits;
   KvPool* kv = nullptr;            // the caller's
   ExpertSource* source = nullptr;  // the caller's
@@ -78,8 +86,17 @@ struct State {
 template <typename F>
 void for_each_buffer(const Config& config, const Limits& limits, State& state, F&& f);
 
+// The config by which a run with these limits makes its cache and buffers: with the MTP layer that runs, or
+// with none.
+Config as_run(const Config& config, const Limits& limits);
+
 int64_t state_bytes(const Config& config, const Limits& limits);
 State make_state(const Config& config, const Limits& limits, KvPool& kv, ExpertSource& source);
+
+// Latent attention's shape; the config has it.
+LatentShape latent_shape(const Config& config, const KvPart& latent);
+// k_nope of one layer, in the state's memory.
+Mat k_nope_of(const Config& config, const State& state, int layer);
 
 // A cache row of each layer, MTP layers last.
 KvLayout kv_layout(const Config& config, const KvFormats& formats);

@@ -84,7 +84,7 @@ class Feeder {
     for (int at = 0; at < n;) {
       const int count = piece(random, n - at);
       std::vector<Token> batch(tokens.begin() + at, tokens.begin() + at + count);
-      std::vector<SequenceSlice> slices = {{&view, 0, count, at, Want::all_logits}};
+      std::vector<SequenceSlice> slices = {{&view, 0, count, at, Want::all_logits, given_of(n)}};
       if (feed_.kind == Feed::ragged) add_neighbour(random, tokens, other, batch, slices);
       tap_.sequences = slices;
       instance_.forward({batch, slices, {}}, &tap_);
@@ -103,7 +103,7 @@ class Feeder {
       std::vector<GivenRow> given;
       for (int i = 0; i < count; ++i) given.push_back({i, hidden.data() + int64_t{at + i} * dim});
       const std::vector<Token> batch(tokens.begin() + at + 1, tokens.begin() + at + 1 + count);
-      const SequenceSlice slice{&view, 0, count, at, Want::all_logits};
+      const SequenceSlice slice{&view, 0, count, at, Want::all_logits, given_of(n)};
       tap_.sequences = {&slice, 1};
       instance_.forward_mtp({batch, {&slice, 1}, given}, &tap_);
       at += count;
@@ -116,6 +116,9 @@ class Feeder {
   }
 
  private:
+  // Fed one by one, tokens count as generated ones: latent attention's absorbed form is compared as well.
+  int given_of(int n) const { return feed_.kind == Feed::single ? 0 : n; }
+
   int piece(Random& random, int left) const {
     const int most = std::min(left, instance_.state().limits.rows / 2);
     if (feed_.kind == Feed::single) return 1;
@@ -271,6 +274,7 @@ std::vector<Compared> verify(const Model& model, const Safetensors& golden, cons
   o.round_activations = options.round_activations;
   o.limits.threads = options.threads;
   o.limits.kv = options.kv;
+  o.limits.mtp = true;
   o.limits.inspect = model.config.indexer.has_value();
   o.limits.context = static_cast<int>(2 * longest + kPageTokens);
   o.limits.sequences = 2;

@@ -54,8 +54,19 @@ struct Certificate {
   }
 
   std::string pem() const {
+    return written([&](BIO* bio) { PEM_write_bio_X509(bio, x509.get()); });
+  }
+  std::string key_pem(const char* password = nullptr) const {
+    return written([&](BIO* bio) {
+      PEM_write_bio_PrivateKey(bio, key.get(), password ? EVP_aes_256_cbc() : nullptr, nullptr, 0, nullptr,
+                               const_cast<char*>(password));
+    });
+  }
+
+ private:
+  static std::string written(const std::function<void(BIO*)>& write) {
     const std::unique_ptr<BIO, decltype(&BIO_free_all)> bio(BIO_new(BIO_s_mem()), BIO_free_all);
-    PEM_write_bio_X509(bio.get(), x509.get());
+    write(bio.get());
     char* data = nullptr;
     const long size = BIO_get_mem_data(bio.get(), &data);
     return std::string(data, static_cast<size_t>(size));

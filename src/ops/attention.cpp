@@ -1,17 +1,14 @@
 #include "ops/attention.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
-#include <limits>
 #include <numeric>
 
 #include "base/error.h"
+#include "ops/partial.h"
 
 namespace minke {
 namespace {
-
-constexpr float kNone = -std::numeric_limits<float>::infinity();
 
 // Some tokens of a run with some heads of one kv head: at most kMaxQueries query rows.
 struct Task {
@@ -62,21 +59,24 @@ Partial partial_at(float* memory, int width, int64_t unit) {
 }
 
 void merge(const Kernels& kernels, int queries, int width, const Partial& next, Partial& sum) {
-  for (int i = 0; i < queries; ++i) {
-    if (next.peak[i] == kNone) continue;
-    float *to = sum.out + i * width, *from = next.out + i * width;
-    const float now = std::max(sum.peak[i], next.peak[i]);
-    const float keep = sum.peak[i] == kNone ? 0.0f : std::exp(sum.peak[i] - now),
-                take = std::exp(next.peak[i] - now);
-    if (keep == 0.0f)
-      std::fill_n(to, width, 0.0f);
-    else if (keep != 1.0f)
-      kernels.scale(to, keep, width);
-    kernels.scale_add(to, from, take, width);
-    sum.mass[i] = sum.mass[i] * keep + next.mass[i] * take;
-    sum.peak[i] = now;
-  }
+  for (int i = 0; i < queries; ++i)
+    merge_row(kernels, width, {next.out + i * width, next.peak + i, next.mass + i},
+              {sum.out + i * width, sum.peak + i, sum.mass + i});
 }
+
+// Rows of the cache, chosen ones, one after the other.
+struct Gathered {
+  std::byte* rows;
+  int count;
+
+  void fill(const KvPool& pool, int layer, const KvView& view, const int32_t* chosen) const {
+    const int64_t bytes = pool.row(layer).bytes;
+    for (int s = 0; s < count; ++s)
+      std::memcpy(rows + s * bytes, pool.row_at(layer, view, chosen[s]), static_cast<size_t>(bytes));
+    const int padded = (count + 15) / 16 * 16;
+    std::memset(rows + count * bytes, 0, static_cast<size_t>((padded - count) * bytes));
+  }
+};
 
 struct Pass {
   const Context& ctx;
@@ -140,6 +140,32 @@ struct Pass {
       const int last = std::min(end, first + kSpan);
       span(task, first, last, first == 0 ? sum : next, scratch);
       if (first > 0) merge(ctx.kernels, queries, width, next, sum);
+    }
+    finish(task, sum);
+  }
+
+  // One token's heads over the rows gathered for it.
+  void chosen(const Task& task, const Gathered& gathered, int thread) const {
+    std::byte* scratch = work.scratch_of(thread);
+    const int width = shape.value_width;
+    auto* partials =
+        reinterpret_cast<float*>(scratch + attend_scratch_bytes(std::max(shape.query_width, width)));
+    Partial sum = partial_at(partials, width, 0), next = partial_at(partials, width, 1);
+    const float* query_rows[kMaxQueries];
+    int from[kMaxQueries] = {}, until[kMaxQueries];
+    for (int h = 0; h < task.heads; ++h) {
+      query_rows[h] =
+          q + (int64_t{task.run->row + task.token} * shape.heads + task.head + h) * shape.query_width;
+      until[h] = gathered.count;
+    }
+    KeyRows chosen_keys = keys, chosen_values = values;
+    chosen_keys.base = chosen_values.base = gathered.rows;
+    for (int first = 0; first < gathered.count; first += kSpan) {
+      const Partial& to = first == 0 ? sum : next;
+      ctx.kernels.attend({query_rows, task.heads, from, until, chosen_keys, chosen_values, first,
+                          std::min(gathered.count, first + kSpan), to.out, to.peak, to.mass},
+                         scratch);
+      if (first > 0) merge(ctx.kernels, task.heads, width, next, sum);
     }
     finish(task, sum);
   }
@@ -229,44 +255,27 @@ void sparse_attention(const Context& ctx, const Workspace& work, const KvPool& p
   const int width = shape.value_width;
   const int64_t attend_bytes = attend_scratch_bytes(std::max(shape.query_width, width));
 
-  ctx.pool.for_each(rows * one.tasks(), 1, [&](int64_t i, int64_t, int thread) {
-    int64_t r = i / one.tasks();
+  // The heads of a row read the same rows of the cache: one thread takes them all where that leaves none
+  // idle.
+  const int at_once = rows >= 2 * ctx.pool.size() ? one.tasks() : 1, shares = one.tasks() / at_once;
+  ctx.pool.for_each(rows * shares, 1, [&](int64_t i, int64_t, int thread) {
+    int64_t r = i / shares;
     const Run* run = runs.data();
     for (; r >= run->count; ++run) r -= run->count;
-    Task task = one.task(shape, *run, static_cast<int>(i % one.tasks()));
-    task.token = static_cast<int>(r);
     const int64_t row = run->row + r;
-    const int count = selection.counts[row];
-    if (count < 0) return pass.whole(task, thread);
-
+    const int count = selection.counts[row], first_task = static_cast<int>(i % shares) * at_once;
     std::byte* scratch = work.scratch_of(thread);
-    auto* partials = reinterpret_cast<float*>(scratch + attend_bytes);
-    Partial sum = partial_at(partials, width, 0), next = partial_at(partials, width, 1);
-    const int64_t bytes = pool.row(layer).bytes;
-    std::byte* gathered =
-        scratch + attend_bytes + 2 * kMaxQueries * (width + 2) * static_cast<int64_t>(sizeof(float));
-    const int32_t* chosen = selection.chosen + row * selection.most;
-    for (int s = 0; s < count; ++s)
-      std::memcpy(gathered + s * bytes, pool.row_at(layer, *run->kv, chosen[s]), static_cast<size_t>(bytes));
-    const int padded = (count + 15) / 16 * 16;
-    std::memset(gathered + count * bytes, 0, static_cast<size_t>((padded - count) * bytes));
-
-    const float* query_rows[kMaxQueries];
-    int from[kMaxQueries] = {}, until[kMaxQueries];
-    for (int h = 0; h < task.heads; ++h) {
-      query_rows[h] = q + (row * shape.heads + task.head + h) * shape.query_width;
-      until[h] = count;
+    Gathered gathered{
+        scratch + attend_bytes + 2 * kMaxQueries * (width + 2) * static_cast<int64_t>(sizeof(float)), count};
+    if (count >= 0) gathered.fill(pool, layer, *run->kv, selection.chosen + row * selection.most);
+    for (int t = first_task; t < first_task + at_once; ++t) {
+      Task task = one.task(shape, *run, t);
+      task.token = static_cast<int>(r);
+      if (count < 0)
+        pass.whole(task, thread);
+      else
+        pass.chosen(task, gathered, thread);
     }
-    KeyRows keys = pass.keys, values = pass.values;
-    keys.base = values.base = gathered;
-    for (int first = 0; first < count; first += kSpan) {
-      const Partial& to = first == 0 ? sum : next;
-      ctx.kernels.attend({query_rows, task.heads, from, until, keys, values, first,
-                          std::min(count, first + kSpan), to.out, to.peak, to.mass},
-                         scratch);
-      if (first > 0) merge(ctx.kernels, task.heads, width, next, sum);
-    }
-    pass.finish(task, sum);
   });
 }
 

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "ops/tap.h"
 
 namespace minke {
 namespace {
@@ -34,12 +35,23 @@ struct ExpertProduct {
   float* out;
 };
 
+void show(Tap& tap, ExpertSource& source, const ExpertBatch& b, const ExpertSpace& space, const float* x,
+          int cols, std::span<const ExpertProduct> products) {
+  for (int e = 0; e < b.experts; ++e) {
+    const int first = space.starts[e], count = space.starts[e + 1] - first;
+    if (count == 0) continue;
+    for (const ExpertProduct& p : products)
+      tap.product(source.get(b.layer, e).*p.matrix, 0, {x + int64_t{first} * cols, cols, count, cols});
+  }
+}
+
 void grouped_linear(const Context& ctx, const Workspace& work, ExpertSource& source, const ExpertBatch& b,
                     const ExpertSpace& space, const float* x, int cols,
                     std::span<const ExpertProduct> products) {
   const auto count_of = [&](int e) { return space.starts[e + 1] - space.starts[e]; };
   const auto grain_at = [&](int e) { return grain_of(ctx, source.get(b.layer, e).*products[0].matrix); };
 
+  if (ctx.tap) show(*ctx.tap, source, b, space, x, cols, products);
   const int slots = space.starts[b.experts];
   ctx.pool.for_each(b.experts, 1, [&](int64_t begin, int64_t, int) {
     const int e = static_cast<int>(begin), count = count_of(e), first = space.starts[e];
@@ -72,7 +84,7 @@ void grouped_linear(const Context& ctx, const Workspace& work, ExpertSource& sou
     const int row = u / static_cast<int>(products.size()) * step;
     const int first = space.starts[e];
     MINKE_CHECK(w.rows == any.rows && grain_of(ctx, w) == grain_at(e));
-    ctx.kernels.multiply(w, row, std::min(step, w.rows - row),
+    ctx.kernels.multiply(near(ctx, w, thread), row, std::min(step, w.rows - row),
                          operand_of(work, grain_at(e), first, count, cols),
                          p.out + int64_t{first} * w.rows + row, w.rows, false, work.scratch_of(thread));
   });

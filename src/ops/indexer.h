@@ -10,15 +10,23 @@
 
 namespace minke {
 
-// Positions of the `most` largest of scores[0 .. n), ascending; equal scores go to the lower position. n >
-// most. scratch [n].
-void largest_positions(const float* scores, int n, int most, int32_t* scratch, int32_t* positions);
+// Memory of largest_positions.
+constexpr int kScoreBuckets = 1 << 16;
+struct LargestSpace {
+  int32_t* buckets;     // [kScoreBuckets]
+  int32_t* candidates;  // [n]
+};
+
+// Positions of the `most` largest of scores[0 .. n), ascending; equal scores go to the lower position, NaN is
+// less than every number. n > most.
+void largest_positions(const float* scores, int n, int most, const LargestSpace& space, int32_t* positions);
 
 struct IndexerBatch {
   int heads, width, most;  // index heads, their numbers, positions kept
   KvPart keys;             // inside a cache row
   const float* q;          // [rows][heads][width]
   const float* w;          // [rows][heads], scaled
+  int context;             // no row sees more positions
   bool always = false;     // score also rows that see no more than `most` (for inspection)
   float* scores =
       nullptr;  // with always: [rows][scores_stride], row r's scores of positions 0 .. position, or null

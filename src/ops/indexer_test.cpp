@@ -12,8 +12,10 @@ namespace minke {
 namespace {
 
 std::vector<int32_t> largest(const std::vector<float>& scores, int most) {
-  std::vector<int32_t> scratch(scores.size()), positions(static_cast<size_t>(most));
-  largest_positions(scores.data(), static_cast<int>(scores.size()), most, scratch.data(), positions.data());
+  std::vector<int32_t> buckets(kScoreBuckets), candidates(scores.size()),
+      positions(static_cast<size_t>(most));
+  largest_positions(scores.data(), static_cast<int>(scores.size()), most, {buckets.data(), candidates.data()},
+                    positions.data());
   return positions;
 }
 
@@ -30,10 +32,11 @@ TEST(LargestPositions, AsAStableSortWouldTake) {
     const int n = 2 + static_cast<int>(random.below(3000)),
               most = 1 + static_cast<int>(random.below(static_cast<uint64_t>(n - 1)));
     const uint64_t values = 1 + random.below(40);  // few: many ties
+    const float unit = random.below(2) ? 1.0f : 1e-4f;
     const bool nans = random.below(3) == 0;
     std::vector<float> scores(static_cast<size_t>(n));
     for (float& s : scores)
-      s = nans && random.below(4) == 0 ? NAN : static_cast<float>(random.below(values)) - 5;
+      s = nans && random.below(4) == 0 ? NAN : (static_cast<float>(random.below(values)) - 5) * unit;
     std::vector<int32_t> order(scores.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int32_t>(i);
     std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {  // NaN behind everything
@@ -54,7 +57,8 @@ TEST(Indexer, ScoresAndChoicesAsTheFormulaSays) {
     KvRow row;
     row.index = {kKvFormats[random.below(kKvFormats.size())], width, 0};
     row = lay_out(row);
-    const int position = static_cast<int>(random.below(400)), count = 1 + static_cast<int>(random.below(6));
+    const int position = static_cast<int>(random.below(random.below(4) ? 400 : 9000)),
+              count = 1 + static_cast<int>(random.below(6));
     KvView view;
     for (int p = 0; p * kPageTokens < position + count; ++p) view.pages.push_back(p);
     std::reverse(view.pages.begin(), view.pages.end());
@@ -65,7 +69,8 @@ TEST(Indexer, ScoresAndChoicesAsTheFormulaSays) {
     std::vector<int32_t> chosen(static_cast<size_t>(count * most), -7), counts(static_cast<size_t>(count));
     std::vector<float> scores(static_cast<size_t>(count * stride), NAN);
     const minke::Run run{0, count, position, &view};
-    const IndexerBatch batch{heads, width, most, row.index, q.data(), w.data(), true, scores.data(), stride};
+    const IndexerBatch batch{heads,    width,  most, row.index,     q.data(),
+                             w.data(), stride, true, scores.data(), stride};
     TestContext two(2);
     choose_positions(two.ctx, two.work, cache.pool, 0, batch, {&run, 1}, chosen.data(), counts.data());
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "ops/tap.h"
 
 namespace minke {
 namespace {
@@ -47,7 +48,7 @@ void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::sp
         continue;
       }
       const int first = static_cast<int>(claim) * step, count = std::min(step, p.w->rows - first);
-      ctx.kernels.multiply(*p.w, first, count, operand, p.out + first, p.stride, p.add,
+      ctx.kernels.multiply(near(ctx, *p.w, thread), first, count, operand, p.out + first, p.stride, p.add,
                            work.scratch_of(thread));
       if (p.bias) add_bias(ctx.kernels, p, first, count, x.count);
       return;
@@ -65,6 +66,8 @@ void linear(const Context& ctx, const Workspace& work, const Rows& x, std::span<
   if (x.count == 0) return;
   for (const Product& p : products)
     MINKE_CHECK(p.w->cols == x.cols, "W has {} columns, x {}", p.w->cols, x.cols);
+  if (ctx.tap)
+    for (const Product& p : products) ctx.tap->product(*p.w, 0, x);
   for (const Grain grain : {Grain::f32, Grain::per_32, Grain::per_256}) {
     const auto takes = [&](const Product& p) { return grain_of(ctx, *p.w, p.exact) == grain; };
     if (std::any_of(products.begin(), products.end(), takes)) linear_at(ctx, work, x, products, grain);
@@ -76,6 +79,9 @@ void head_linear(const Context& ctx, const Workspace& work, int rows, const Head
   const Grain grain = grain_of(ctx, *p.w);
   const int cols = p.w->cols;
   MINKE_CHECK(p.w->rows == p.heads * p.out_cols);
+  if (ctx.tap)
+    for (int head = 0; head < p.heads; ++head)
+      ctx.tap->product(*p.w, head, {p.x + head * p.x_head, p.x_stride, rows, cols});
   ctx.pool.for_each(p.heads, 1, [&](int64_t head, int64_t, int thread) {
     std::byte* gemm_scratch = work.scratch_of(thread);
     std::byte* prepared = gemm_scratch + gemm_scratch_bytes(rows);
@@ -83,7 +89,7 @@ void head_linear(const Context& ctx, const Workspace& work, int rows, const Head
     const Operand operand{prepared, grain, rows, cols};
     const int step = kPanel * kMaxPanels, base = static_cast<int>(head) * p.out_cols;
     for (int r = 0; r < p.out_cols; r += step) {
-      ctx.kernels.multiply(*p.w, base + r, std::min(step, p.out_cols - r), operand,
+      ctx.kernels.multiply(near(ctx, *p.w, thread), base + r, std::min(step, p.out_cols - r), operand,
                            p.out + head * p.out_head + r, p.out_stride, false, gemm_scratch);
     }
   });

@@ -54,6 +54,15 @@ std::vector<float> rope_frequencies(const RopeConfig& c) {
   return frequencies;
 }
 
+std::vector<float> rope_divisors(const RopeConfig& c) {
+  std::vector<float> divisors(static_cast<size_t>(c.dims / 2));
+  for (int i = 0; i < c.dims / 2; ++i) {
+    const double f = std::pow(c.theta, -2.0 * i / c.dims);
+    divisors[static_cast<size_t>(i)] = static_cast<float>(f / llama3(c, f));
+  }
+  return divisors;
+}
+
 void rope_angles(std::span<const float> frequencies, float magnitude, std::span<const int32_t> positions,
                  float* cos, float* sin) {
   for (const int32_t position : positions) {

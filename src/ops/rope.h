@@ -23,10 +23,13 @@ struct RopeConfig {
       attention_factor;                // yarn: what cos and sin are multiplied by, instead of mscale's ratio
   double low_freq = 1, high_freq = 4;  // llama3
   std::vector<float> divisors;         // [dims / 2], what a GGUF file gives for llama3
+  bool operator==(const RopeConfig&) const = default;
 };
 
 // inv_freq [dims / 2], rounded to f32 as the references do.
 std::vector<float> rope_frequencies(const RopeConfig& config);
+// [dims / 2] what plain frequencies are divided by, for llama3 scaling: a GGUF file's rope_freqs.weight.
+std::vector<float> rope_divisors(const RopeConfig& config);
 // What cos and sin are multiplied by: 1 but for some YaRN settings.
 double rope_magnitude(const RopeConfig& config);
 // m of YaRN: 0.1 * scale * ln(factor) + 1 for factor > 1.

@@ -15,6 +15,7 @@ struct RouterConfig {
   int groups = 1, kept_groups = 1;
   bool normalise = false;  // weights divided by their sum (+ 1e-20)
   float scale = 1.0f;      // then multiplied by this
+  bool operator==(const RouterConfig&) const = default;
 };
 
 // One token. logits [experts]; bias [experts] is added for the choice only, or null. ids [active] ascending,

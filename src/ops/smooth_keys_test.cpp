@@ -17,15 +17,27 @@ struct Made {
   MeanTurns turns;
 };
 
-// Queries and keys of `rows` tokens; in the bias a few pairs are large.
+// Queries and keys of `rows` tokens; in the bias a few pairs are large, and queries are small there, as
+// those of models that were trained so.
 Made make(Random& random, int rows, bool half) {
-  const RopeConfig config{kDim, 1e6, half};
+  RopeConfig config;
+  config.dims = kDim;
+  config.theta = 1e6;
+  config.half = half;
   const std::vector<float> frequencies = rope_frequencies(config);
   Made m{random_floats(random, int64_t{rows} * kHeads * kDim),
          random_floats(random, int64_t{rows} * kKvHeads * kDim), random_floats(random, kKvHeads * kDim),
          mean_turns(frequencies, 1)};
   for (const int i : {0, 1, kDim / 2 - 1, kDim - 1, kDim + 3, 2 * kDim - 2})
     m.bias[static_cast<size_t>(i)] = 100 + 50 * random.normal();
+  const auto partner = [&](int i) { return half ? (i + kDim / 2) % kDim : i ^ 1; };
+  for (int row = 0; row < rows; ++row)
+    for (int i = 0; i < kHeads * kDim; ++i) {
+      const int head = i / kDim / (kHeads / kKvHeads) * kDim, at = i % kDim;
+      const float bias =
+          std::hypot(m.bias[static_cast<size_t>(head + at)], m.bias[static_cast<size_t>(head + partner(at))]);
+      m.q[static_cast<size_t>(row * kHeads * kDim + i)] /= 1 + bias;
+    }
   std::vector<float> cos(kDim / 2), sin(kDim / 2);
   for (int32_t r = 0; r < rows; ++r) {
     rope_angles(frequencies, 1, {&r, 1}, cos.data(), sin.data());

@@ -17,6 +17,9 @@ class Tap {
   virtual ~Tap() = default;
   virtual void floats(std::string_view name, int layer, const Rows& rows) = 0;
   virtual void integers(std::string_view name, int layer, const int32_t* data, int rows, int cols) = 0;
+  // Rows that are about to be multiplied by w, one of the model's weights: its bytes tell which. Of a stack
+  // of matrices, one for each head, those that meet matrix `part`.
+  virtual void product(const Mat& /*w*/, int /*part*/, const Rows& /*x*/) {}
 };
 
 }  // namespace minke

@@ -27,7 +27,7 @@ class TestContext {
   }
 
  private:
-  static constexpr int64_t kOperands = 4 << 20, kScratch = 4 << 20;
+  static constexpr int64_t kOperands = 16 << 20, kScratch = 4 << 20;
   static constexpr int kUnits = 64, kWidth = 160;
   ThreadPool pool_;
 

@@ -1,5 +1,7 @@
 #include "plan/memory.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "base/memory.h"
 
@@ -16,8 +18,11 @@ MemoryPlan plan_memory(const Model& model, const Limits& limits) {
   MemoryPlan plan;
   for (const TensorView& t : tensors_of(model)) plan.weights += static_cast<int64_t>(t.bytes.size());
   plan.made = model.made_bytes;
-  plan.cache = page_bytes(kv_layout(model.config, limits.kv)) * pages_for(limits);
-  plan.state = state_bytes(model.config, limits);
+  plan.copied = model.placement.copied;
+  plan.weights = std::max<int64_t>(0, plan.weights - model.placement.replaced);
+  const Config config = as_run(model.config, limits);
+  plan.cache = page_bytes(kv_layout(config, limits.kv)) * pages_for(limits);
+  plan.state = state_bytes(config, limits);
   plan.vocabulary = int64_t{model.config.vocab} * kBytesPerVocabularyEntry;
   plan.program = kProgramBytes;
   return plan;
@@ -27,7 +32,8 @@ void require_memory(const Model& model, const InstanceOptions& options) {
   Limits limits = resolved_limits(model, options);
   const auto unmapped = [&] {
     const MemoryPlan plan = plan_memory(model, limits);
-    return plan.total() - plan.weights;
+    // What is locked cannot be given back for a while, as mapped files are.
+    return plan.total() - std::max<int64_t>(0, plan.weights - model.placement.locked);
   };
   const int64_t needed = unmapped(), there = machine_memory();
   if (needed <= there) return;

@@ -10,11 +10,12 @@ namespace minke {
 struct MemoryPlan {
   int64_t weights = 0;     // mapped from the files
   int64_t made = 0;        // made at load
+  int64_t copied = 0;      // of the weights: copies in the program's own memory
   int64_t cache = 0;       // keys and values, for the whole context
   int64_t state = 0;       // buffers of a step
   int64_t vocabulary = 0;  // tokenizer
   int64_t program = 0;     // code, libraries, and what is small
-  int64_t total() const { return weights + made + cache + state + vocabulary + program; }
+  int64_t total() const { return weights + made + copied + cache + state + vocabulary + program; }
 };
 
 // For a loaded model; limits as resolved_limits gives them.

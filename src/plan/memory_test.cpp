@@ -23,12 +23,13 @@ TEST(MemoryPlan, AnnouncesWhatAnInstanceTakes) {
     o.limits.threads = between(random, 1, 3);
     o.limits.kv = kKvFormats[random.below(kKvFormats.size())];
     o.limits.inspect = config.indexer && random.below(2);
+    o.limits.mtp = random.below(2);
     o.round_activations = random.below(2);
     Instance instance(model.model(), o);
     const MemoryPlan plan = plan_memory(model.model(), resolved_limits(model.model(), o));
     RC_ASSERT(plan.state == instance.state().memory.size());
-    RC_ASSERT(plan.cache == instance.kv().pages() * page_bytes(kv_layout(config, o.limits.kv)));
-    RC_ASSERT(plan.cache >= cache_bytes_per_token(config, o.limits.kv) * o.limits.context);
+    RC_ASSERT(plan.cache == instance.kv().pages() * page_bytes(kv_layout(instance.config(), o.limits.kv)));
+    RC_ASSERT(plan.cache >= cache_bytes_per_token(instance.config(), o.limits.kv) * o.limits.context);
     RC_ASSERT(plan.total() >= plan.state + plan.cache);
   }));
 }
@@ -41,6 +42,22 @@ TEST(MemoryPlan, CountsTheFilesAndWhatIsMade) {
     EXPECT_LT(plan.weights, 2'000'000) << name;
     EXPECT_EQ(plan.made, model.made_bytes) << name;
   }
+}
+
+TEST(MemoryPlan, CountsCopiesInPlaceOfFilesAndWhatIsLocked) {
+  Model model = load_model(golden_folder("llama"));
+  const Limits limits = resolved_limits(model, {});
+  const MemoryPlan mapped = plan_memory(model, limits);
+  EXPECT_EQ(mapped.copied, 0);
+  model.placement.copied = 2 * mapped.weights;
+  model.placement.replaced = mapped.weights;
+  const MemoryPlan copied = plan_memory(model, limits);
+  EXPECT_EQ(copied.weights, 0);
+  EXPECT_EQ(copied.total(), mapped.total() + mapped.weights);
+  model.placement.copied = machine_memory();
+  expect_says(error_of([&] { require_memory(model, {}); }), "are needed");
+  model.placement = {};
+  require_memory(model, {});
 }
 
 TEST(MemoryPlan, SaysWhichContextWouldFit) {

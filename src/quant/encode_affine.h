@@ -89,6 +89,11 @@ inline Line best_line(const float* x, const float* w, int n, int top, const Weig
   for (int k = top - 1; k > 0 && k > top - 4; --k) consider({(hi - lo) / static_cast<float>(k), lo});
   for (int round = 0; round < 4 && consider(best); ++round) {
   }
+  // Where codes begin above 0, as many steps are taken off all of them: the line that reference encoders,
+  // whose lowest code is 0, had made of the same values.
+  const float steps = inverse(best.step), unused = std::floor((*least - best.base) * steps + 0.5f);
+  const float whole = std::min(unused, std::floor((highest - best.base) * steps));
+  if (whole > 0) best.base += whole * best.step;
   return best;
 }
 

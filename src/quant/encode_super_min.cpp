@@ -41,6 +41,7 @@ struct Search {
   const Super& block;
   int top, top_scale;  // of codes; of scales and minima
   Line own[kSubs];     // the sub-blocks' lines before they are rounded
+  bool spare[kSubs];   // whether their codes end below the top
   std::array<WeightSums, kSubs> of;
   ScalesAndMins<kSubs> best;
   double least = HUGE_VAL;
@@ -52,6 +53,8 @@ struct Search {
       const float *x = block.x + i * kSize, *w = block.w + i * kSize;
       const WeightSums sums = of[static_cast<size_t>(i)] = WeightSums(x, w, kSize);
       own[i] = best_line(x, w, kSize, top, sums, 0);
+      const float end = own[i].base + own[i].step * (static_cast<float>(top) - 0.5f);
+      spare[i] = own[i].step > 0 && *std::max_element(x, x + kSize) < end;
       scales[i] = own[i].step;
       mins[i] = -own[i].base;
       scale_weights[i] = line_sums(x, w, kSize, top, own[i]).qq;
@@ -81,7 +84,8 @@ struct Search {
   }
 
   // Scale and minimum of sub-block i: the scale next to its own or a neighbour; of each, the minimum next to
-  // its own and the one that least squares make of the codes.
+  // its own and the one that least squares make of the codes. Where the sub-block has codes to spare, also
+  // the minimum with which they begin one step higher.
   double fit(int i, ScalesAndMins<kSubs>& to, Normal& normal) const {
     const float d = block.from_f16(to.d), dmin = block.from_f16(to.dmin), idmin = inverse(dmin);
     const float *x = block.x + i * kSize, *w = block.w + i * kSize;
@@ -97,14 +101,17 @@ struct Search {
       first = false;
       return at;
     };
-    for (int s = std::max(0, middle - 1); s <= std::min(top_scale, middle + 1); ++s) {
-      int m = own_min;
+    const auto refine_min = [&](int s, int m) {
       for (int round = 0; round < 3; ++round) {
         const CodeSums at = consider(s, m);
         const int next = to_scale((d * static_cast<float>(s) * at.q - sums.x) / sums.w * idmin);
         if (next == m) break;
         m = next;
       }
+    };
+    for (int s = std::max(0, middle - 1); s <= std::min(top_scale, middle + 1); ++s) {
+      refine_min(s, own_min);
+      if (spare[i]) refine_min(s, to_scale((own[i].step - own[i].base) * idmin));
     }
     to.s[static_cast<size_t>(i)] = chosen_s;
     to.m[static_cast<size_t>(i)] = chosen_m;

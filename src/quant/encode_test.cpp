@@ -204,5 +204,30 @@ TEST(EncoderOfLines, FindsWhatALineOfCodesWasMadeOf) {
   }
 }
 
+// Blocks of other encoders, which leave the first or the last code of a sub-block out now and then: another
+// line has the same values there, but not the same unit of minima.
+TEST(EncoderOfLines, FindsSuperBlocksOfOthers) {
+  for (const auto& [format, top] : {std::pair{Format::q4_k, 15}, std::pair{Format::q5_k, 31}}) {
+    Random random(5);
+    std::vector<float> values(kRow);
+    for (size_t b = 0; b < kRow; b += 256) {
+      const float d = f16_to_f32(f32_to_f16(0.001f + static_cast<float>(random.uniform()))),
+                  dmin = f16_to_f32(f32_to_f16(d * static_cast<float>(2 + 4 * random.uniform())));
+      for (size_t sub = 0; sub < 256; sub += 32) {
+        const auto s = static_cast<float>(sub == 32 ? 63 : 35 + random.below(28)),
+                   m = static_cast<float>(sub == 64 ? 63 : 35 + random.below(28));
+        const uint64_t first = random.below(8) == 0,
+                       last = static_cast<uint64_t>(top) - random.below(2) * (1 - first);
+        for (size_t i = 0; i < 32; ++i) {
+          const uint64_t q = i == 0 ? first : i == 1 ? last : first + random.below(last - first + 1);
+          values[b + sub + i] = d * s * static_cast<float>(q) - dmin * m;
+        }
+      }
+    }
+    EXPECT_LE(loss(values, encoded(info(format), values)), 1e-10) << name(format);
+    EXPECT_LE(loss(values, encoded(info(format), values, random_importance(2))), 1e-10) << name(format);
+  }
+}
+
 }  // namespace
 }  // namespace minke

@@ -52,6 +52,7 @@ ChatFormat ChatFormat::choose(std::string_view chat_template, const ChatHints& h
 ChatFormat ChatFormat::from_template(std::string_view source, SpecialTokens tokens, std::string name) {
   ChatFormat format;
   format.template_ = jinja::Template::parse(source, name);
+  format.source_ = std::make_shared<const std::string>(source);
   format.name_ = std::move(name);
   format.tokens_ = std::move(tokens);
   format.probe();

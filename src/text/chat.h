@@ -57,6 +57,8 @@ class ChatFormat {
   // ...
   const std::string& name() const { return name_; }
   const TemplateTraits& traits() const { return traits_; }
+  // The template's text; empty where the format is DeepSeek-V3.2's own.
+  std::string_view source() const { return source_ ? *source_ : std::string_view(); }
 
   // The prompt. What comes from the conversation and kwargs is given, the rest is the format's own. Throws
   // Error: with the path of a fault in the messages, or with the template's name and line.
@@ -73,6 +75,7 @@ class ChatFormat {
 
   std::string name_;
   std::optional<jinja::Template> template_;  // none: DeepSeek-V3.2's own format
+  std::shared_ptr<const std::string> source_;
   SpecialTokens tokens_;
   TemplateTraits traits_;
 };

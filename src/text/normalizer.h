@@ -7,14 +7,9 @@
 #include <vector>
 
 #include "text/regex.h"
+#include "text/token.h"
 
 namespace minke {
-
-// A part of a text, by bytes. Lists of them are sorted and neither overlap nor touch.
-struct TextRun {
-  size_t begin, end;
-  bool operator==(const TextRun&) const = default;
-};
 
 struct NormalizerStep {
   enum class Kind { nfc, nfd, nfkc, nfkd, lowercase, prepend, replace };

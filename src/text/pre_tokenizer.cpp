@@ -1,7 +1,10 @@
 #include "text/pre_tokenizer.h"
 
 #include <algorithm>
+#include <charconv>
 #include <utility>
+
+#include "text/utf8.h"
 
 namespace minke {
 namespace {
@@ -36,6 +39,13 @@ std::vector<SplitRule> deepseek_llm() {
           rule(R"(\p{N}+)")};
 }
 
+// The published tokenizers of deepseek-llm cut digits one by one; no merge joins them again.
+std::vector<SplitRule> deepseek_llm_digits() {
+  std::vector<SplitRule> rules = deepseek_llm();
+  rules.back() = rule(R"(\p{N})");
+  return rules;
+}
+
 // Qwen2 and Llama 3 differ in how they take digits.
 std::vector<SplitRule> words_and_digits(const std::string& digits) {
   return {rule(R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|)" + digits +
@@ -65,6 +75,7 @@ std::vector<Known> all_known() {
       {"smollm", {}, {rule(R"(\p{N})"), rule(std::string(kGpt2Pattern))}},
       {"llama4", {"gpt-4o"}, llama4()},
       {"deepseek-llm", {}, deepseek_llm()},
+      {"deepseek-llm", {}, deepseek_llm_digits()},
   };
 }
 
@@ -100,16 +111,48 @@ std::optional<std::vector<SplitRule>> known_split_rules(std::string_view pre) {
 
 std::string pre_name_of(const std::vector<SplitRule>& rules) {
   std::vector<SplitRule> comparable = rules;
-  for (SplitRule& r : comparable) r.pattern = without_raw_newlines(r.pattern);
+  const auto normalise = [](std::vector<SplitRule>& list) {
+    for (SplitRule& r : list) r.pattern = without_raw_newlines(with_plain_characters(r.pattern));
+  };
+  normalise(comparable);
   std::erase(comparable, SplitRule{});
-  for (const Known& known : all_known())
+  for (Known& known : all_known()) {
+    normalise(known.rules);
     if (comparable == known.rules) return known.name;
+  }
   return "custom";
+}
+
+std::string with_plain_characters(std::string_view pattern) {
+  std::string out;
+  for (size_t at = 0; at < pattern.size();) {
+    if (pattern[at] != '\\' || at + 1 == pattern.size()) {
+      out += pattern[at++];
+      continue;
+    }
+    const char kind = pattern[at + 1];
+    const bool braces = kind == 'x' && pattern.substr(at + 2).starts_with('{');
+    const size_t begin = at + 2 + (braces ? 1 : 0);
+    const size_t end = braces ? pattern.find('}', begin) : begin + (kind == 'x' ? 2 : 4);
+    unsigned code = 0;
+    const bool known = (kind == 'x' || kind == 'u') && end <= pattern.size() && end > begin;
+    const char* const last = known ? pattern.data() + end : nullptr;
+    if (known && std::from_chars(pattern.data() + begin, last, code, 16).ptr == last && code >= 0x80 &&
+        code < 0x110000) {
+      append_utf8(out, code);
+      at = end + (braces ? 1 : 0);
+    } else {
+      out.append(pattern.substr(at, 2));
+      at += 2;
+    }
+  }
+  return out;
 }
 
 std::string known_pre_names() {
   std::string names;
-  for (const Known& known : all_known()) names.append(names.empty() ? "" : ", ").append(known.name);
+  for (const Known& known : all_known())
+    if (names.find(known.name) == names.npos) names.append(names.empty() ? "" : ", ").append(known.name);
   return names;
 }
 

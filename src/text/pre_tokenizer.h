@@ -28,6 +28,9 @@ std::optional<std::vector<SplitRule>> known_split_rules(std::string_view pre);
 std::string pre_name_of(const std::vector<SplitRule>& rules);
 // The name proper of an alias ("llama3" is "llama-bpe"); a name that is not known stays.
 std::string_view canonical_pre_name(std::string_view pre);
+// A pattern with \xHH, \uHHHH and \x{H...} as the characters themselves, which every engine understands
+// alike.
+std::string with_plain_characters(std::string_view pattern);
 std::string known_pre_names();  // "deepseek-v3, qwen2, ...", for messages
 
 // The rule inside ByteLevel(use_regex).

@@ -1,6 +1,7 @@
 #pragma once
 // Tokens, and text that remembers where it came from.
 
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -17,6 +18,12 @@ struct Piece {
   bool operator==(const Piece&) const = default;
 };
 using Pieces = std::vector<Piece>;
+
+// A part of a text, by bytes. Lists of them are sorted and neither overlap nor touch.
+struct TextRun {
+  size_t begin, end;
+  bool operator==(const TextRun&) const = default;
+};
 
 std::string plain(const Pieces& pieces);  // the pieces' text, joined
 

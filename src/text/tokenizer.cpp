@@ -150,11 +150,11 @@ const std::string& Tokenizer::chat_template(std::string_view name) const {
   return found == impl_->templates.end() ? impl_->no_template : found->second;
 }
 
-Detokenizer::Detokenizer(const Tokenizer& tokenizer, bool skip_special)
-    : tokenizer_(tokenizer), skip_special_(skip_special) {}
+Detokenizer::Detokenizer(const Tokenizer& tokenizer, bool skip_special, std::vector<Token> kept)
+    : tokenizer_(tokenizer), skip_special_(skip_special), kept_(std::move(kept)) {}
 
 std::string Detokenizer::push(Token token) {
-  if (skip_special_ && tokenizer_.is_special(token)) return {};
+  if (skip_special_ && tokenizer_.is_special(token) && std::ranges::count(kept_, token) == 0) return {};
   pending_ += tokenizer_.bytes(token);
   size_t ready = 0;
   while (ready < pending_.size()) {

@@ -80,13 +80,15 @@ class Tokenizer {
 // joined, is what decode gives for all tokens.
 class Detokenizer {
  public:
-  explicit Detokenizer(const Tokenizer& tokenizer, bool skip_special = false);
+  // Special tokens are left out with skip_special, but for those in `kept`.
+  explicit Detokenizer(const Tokenizer& tokenizer, bool skip_special = false, std::vector<Token> kept = {});
   std::string push(Token token);  // the text that is complete now; may be empty
   std::string finish();           // what is left, incomplete bytes as U+FFFD
 
  private:
   const Tokenizer& tokenizer_;
   bool skip_special_;
+  std::vector<Token> kept_;
   std::string pending_;
 };
 

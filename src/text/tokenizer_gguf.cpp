@@ -1,5 +1,6 @@
 // The tokenizer.* keys of a GGUF file.
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -41,8 +42,13 @@ void read_tokens(TokenizerDraft& draft, const Gguf& gguf) {
   if (types->size() != draft.tokens.size())
     throw Error(fmt::format("{} types for {} tokens", types->size(), draft.tokens.size()),
                 "tokenizer.ggml.token_type");
+  // Marked as control tokens for other programs' sake, but not special where they come from.
+  const auto plain = gguf.integers(kNotSpecialKey).value_or(std::vector<int64_t>());
   for (size_t id = 0; id < types->size(); ++id) {
-    const TokenKind kind = draft.kinds[id] = kind_of((*types)[id], id);
+    TokenKind& kind = draft.kinds[id];
+    kind = kind_of((*types)[id], id);
+    if (kind == TokenKind::special && std::ranges::binary_search(plain, static_cast<int64_t>(id)))
+      kind = TokenKind::added;
     if (kind != TokenKind::added && kind != TokenKind::special) continue;
     AddedToken added;
     added.id = static_cast<Token>(id);
@@ -84,6 +90,7 @@ std::optional<Token> read_id(const TokenizerDraft& draft, const Gguf& gguf,
 void read_special_ids(TokenizerDraft& draft, const Gguf& gguf) {
   draft.bos = read_id(draft, gguf, {"bos"});
   draft.eos = read_id(draft, gguf, {"eos"});
+  draft.pad = read_id(draft, gguf, {"padding"});
   for (const char* name : {"eot", "eom"})
     if (const auto id = read_id(draft, gguf, {name})) draft.ends.push_back(*id);
   const auto prefix = read_id(draft, gguf, {"fim_pre", "prefix"});
@@ -113,10 +120,9 @@ void read_rules(TokenizerDraft& draft, const Gguf& gguf) {
   if (!rules) throw Error(fmt::format("pre-tokeniser '{}' is unknown", excerpt(*pre)), kKey, known);
   draft.rules = std::move(*rules);
   draft.pre_name = canonical_pre_name(*pre);
-  // What a GGUF cannot say, and its name implies.
-  if (draft.pre_name == "qwen2") draft.normalizer.push_back({.kind = NormalizerStep::Kind::nfc});
+  draft.normalizer = implied_normalizer(draft.pre_name);
+  draft.bpe.ignore_merges = gguf.boolean(kIgnoreMergesKey).value_or(implied_ignore_merges(draft.pre_name));
   const bool llama3 = draft.pre_name == "llama-bpe";
-  draft.bpe.ignore_merges = llama3;
   draft.add_bos = gguf.boolean("tokenizer.ggml.add_bos_token").value_or(llama3) && draft.bos;
 }
 
@@ -141,9 +147,25 @@ TokenizerDraft read_draft(const Gguf& gguf) {
 
 }  // namespace
 
-Tokenizer Tokenizer::from_gguf(const Gguf& gguf) {
+std::vector<NormalizerStep> implied_normalizer(std::string_view pre_name) {
+  if (pre_name == "qwen2") return {{.kind = NormalizerStep::Kind::nfc}};
+  return {};
+}
+
+bool implied_ignore_merges(std::string_view pre_name) { return pre_name == "llama-bpe"; }
+
+TokenizerDraft read_tokenizer_draft(const Gguf& gguf) {
   try {
-    return Tokenizer(std::make_unique<const Impl>(read_draft(gguf)));
+    return read_draft(gguf);
+  } catch (const Error& error) {
+    throw error.within(gguf.path().string());
+  }
+}
+
+Tokenizer Tokenizer::from_gguf(const Gguf& gguf) {
+  TokenizerDraft draft = read_tokenizer_draft(gguf);
+  try {
+    return Tokenizer(std::make_unique<const Impl>(std::move(draft)));
   } catch (const Error& error) {
     throw error.within(gguf.path().string());
   }

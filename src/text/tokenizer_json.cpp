@@ -212,6 +212,10 @@ void read_config(TokenizerDraft& draft, const Json& config) {
   config.as_object();
   if (const auto bos = read_named_token(draft, config, "bos_token")) draft.bos = bos;
   draft.eos = read_named_token(draft, config, "eos_token");
+  if (const Json* pad = config.find("pad_token"); pad && !pad->is_null()) {  // for training: never refused
+    const Json* text = pad->is_object() ? pad->find("content") : pad;
+    if (text && text->is_string()) draft.pad = find_token(draft, text->as_string());
+  }
   if (const Json* add = config.find("add_bos_token"); add && !add->is_null()) {
     draft.add_bos = in_field("add_bos_token", [&] { return add->as_bool(); });
   } else if (const Json* kind = config.find("tokenizer_class")) {
@@ -273,18 +277,27 @@ Tokenizer Tokenizer::from_json(std::string_view tokenizer_json, std::string_view
   });
 }
 
-Tokenizer Tokenizer::from_file(const fs::path& tokenizer_json) {
+Json parse_tokenizer_json(const fs::path& tokenizer_json) {
   const MappedFile file(tokenizer_json);
-  const Json json = in_field(tokenizer_json.string(), [&] {
+  return in_field(tokenizer_json.string(), [&] {
     if (is_gzip(file.bytes())) return parse_json(gunzip(file.bytes(), JsonLimits().max_bytes));
     return parse_json(as_text(file.bytes()));
   });
+}
+
+TokenizerDraft read_tokenizer_draft(const Json& json, const fs::path& tokenizer_json) {
   TokenizerDraft draft;
   in_field(tokenizer_json.string(), [&] { read_tokenizer(draft, json); });
   const fs::path config = tokenizer_json.parent_path() / "tokenizer_config.json";
   if (fs::exists(config))
     in_field(config.string(), [&] { read_config(draft, parse_json(read_file(config, kMaxConfigBytes))); });
   read_template_files(draft, tokenizer_json.parent_path());
+  return draft;
+}
+
+Tokenizer Tokenizer::from_file(const fs::path& tokenizer_json) {
+  const Json json = parse_tokenizer_json(tokenizer_json);
+  TokenizerDraft draft = read_tokenizer_draft(json, tokenizer_json);
   return in_field(tokenizer_json.string(),
                   [&] { return Tokenizer(std::make_unique<const Impl>(std::move(draft))); });
 }

@@ -1,8 +1,10 @@
 """Every command: what it prints, as text and as JSON, how it fails, and with which exit code."""
+import ctypes
 import json
 import os
 import pathlib
 import pty
+import resource
 import signal
 import subprocess
 import tempfile
@@ -11,7 +13,7 @@ import unittest
 
 from common import GOLDEN, MINKE, SMOLLM, Case, default_interrupt, environment, needs_smollm
 
-COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize"]
+COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize", "convert", "imatrix", "kl", "serve"]
 GOLDEN_MODELS = sorted(p for p in (GOLDEN / "models").iterdir() if p.is_dir())
 QWEN = GOLDEN / "tokenizer" / "qwen2"
 
@@ -95,6 +97,8 @@ class GoldenModels(Case):
         for row in result["results"]:
             for key in ["prefill_tok_s", "decode_tok_s", "prefill_share", "decode_share", "limit_read_gb_s"]:
                 self.assertGreater(row[key], 0)
+        self.assertGreater(result["weights"]["bytes"], 0)
+        self.assertEqual(result["weights"]["locked"], 0)
 
     def test_run_says_what_is_missing(self):
         self.fails("run", GOLDEN / "models" / "llama", "hello", says="tokenizer.json")
@@ -179,6 +183,8 @@ class SmolLM(Case):
         self.assertEqual(shape["parameters"], 134_515_008)
         self.assertEqual(shape["licence"], "apache-2.0")
         self.assertEqual(shape["memory"]["context"], 2048)
+        self.assertLessEqual(shape["page_cache"]["huge_pages"], shape["page_cache"]["bytes"])
+        self.assertLessEqual(shape["page_cache"]["bytes"], SMOLLM.stat().st_size)
 
     def test_run_announces_its_memory(self):
         text = "The quick brown fox jumps over the lazy dog. " * 40
@@ -212,6 +218,17 @@ class SmolLM(Case):
         self.assertAlmostEqual(result["perplexity"], 27.398, delta=0.03)
         self.fails("perplexity", SMOLLM, self.folder / "no.txt", says="no.txt")
 
+    def test_drafts_change_no_answer(self):
+        ask = ["run", SMOLLM, "Write a list of the days of the week, three times.", "--json", "-n", 60, "--temperature", 0]
+        plain = self.json(*ask, "--draft", 0)
+        self.assertEqual(plain["drafted_tokens"], 0)
+        for by in ["auto", "lookup"]:
+            drafted = self.json(*ask, "--draft-by", by)
+            self.assertEqual(drafted["text"], plain["text"])
+            self.assertGreater(drafted["accepted_tokens"], 0)
+        self.fails(*ask, "--draft-by", "mtp", says=["no MTP layer", "lookup"])
+        self.minke(*ask, "--draft-by", "guessing", code=2)
+
     def test_logprobs(self):
         answer = self.json("run", SMOLLM, "The capital of France is", "--json", "--logprobs", 3, "-n", 5)
         self.assertEqual(len(answer["logprobs"]), answer["output_tokens"])
@@ -241,6 +258,38 @@ class SmolLM(Case):
         other = self.minke("run", SMOLLM, "Tell a story.", "-n", 24, "--temperature", 0.9, "--seed", 6)[0]
         self.assertNotIn(other, answers)
 
+    def test_answers_do_not_depend_on_where_weights_lie(self):
+        command = ["run", SMOLLM, "--raw", "One two three", "-n", 8, "--ignore-end", "--temperature", 0, "--timing"]
+        plain, err = self.minke(*command)
+        self.assertIn("[weights 0.10 GB", err)
+        for flags in (["--huge-pages", "off"], ["--huge-pages", "on"], ["--numa", "spread"], ["--numa", "replicate"]):
+            out, err = self.minke(*command, *flags)
+            self.assertEqual(out, plain, flags)
+            if flags[0] == "--numa" and len(list(pathlib.Path("/sys/devices/system/node").glob("node[0-9]*"))) == 1:
+                self.assertIn("one NUMA node", err)
+
+    def test_locked_weights(self):
+        def little_memory_to_lock():
+            resource.setrlimit(resource.RLIMIT_MEMLOCK, (65536, 65536))
+
+        command = [MINKE, "run", SMOLLM, "--raw", "One two", "-n", "1", "--lock", "--timing"]
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=little_memory_to_lock)
+        if done.returncode == 0:  # root's locks have no limit
+            self.assertIn("locked", done.stderr)
+        else:
+            self.assertIn("RLIMIT_MEMLOCK allows 0.1 MB", done.stderr)
+            self.assertIn("ulimit -l unlimited", done.stderr)
+
+    def test_no_huge_pages_is_said(self):
+        def without_huge_pages():
+            ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # PR_SET_THP_DISABLE, which children inherit
+
+        command = [MINKE, "run", SMOLLM, "--raw", "One two", "-n", "1", "--huge-pages", "on", "--timing"]
+        done = subprocess.run(command, capture_output=True, text=True, preexec_fn=without_huge_pages)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("no huge pages", done.stderr)
+        self.assertIn("none on huge pages", done.stderr)
+
     def test_a_full_context_is_an_end_with_a_reason(self):
         answer = self.json("run", SMOLLM, "--raw", "One two three", "--ctx", 40, "--ignore-end", "--json")
         self.assertEqual(answer["finish_reason"], "context")
@@ -266,7 +315,7 @@ class SmolLM(Case):
         text = self.folder / "text.txt"
         text.write_text((GOLDEN / "real" / "text.txt").read_text() * 20)
         for args in (["run", SMOLLM, "Count to ten thousand.", "--ignore-end"], ["perplexity", SMOLLM, text],
-                     ["bench", SMOLLM, "-p", "2048", "-r", "50"]):
+                     ["bench", SMOLLM, "-p", "2048", "-r", "50"], ["imatrix", SMOLLM, text, "-o", self.folder / "m.gguf"]):
             child = subprocess.Popen([MINKE, *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                      stdin=subprocess.DEVNULL, preexec_fn=default_interrupt)
             time.sleep(1.5)

@@ -49,7 +49,7 @@ class SmallFiles(Folder):
         self.fails("quantize", source, self.out, "--type", "nose=Q4_K", says=["'nose'", "experts"], code=2)
         self.fails("quantize", source, source, "--type", "Q8_0", "--force", says=["source.gguf", "is the file that is read"])
         self.fails("quantize", source, self.folder, "--type", "Q8_0", says="is a folder")
-        self.fails("quantize", GOLDEN / "models" / "llama", self.out, "--type", "Q8_0", says=["llama", "GGUF"])
+        self.fails("quantize", GOLDEN / "models" / "llama", self.out, "--type", "Q8_0", says=["llama", "minke convert"])
         self.fails("quantize", CORPUS / "llama_q8_0.gguf", self.out, "--type", "Q4_0", says="--allow-requantize")
         self.fails("quantize", source, self.folder / "no" / "out.gguf", "--type", "Q8_0", says="out.gguf")
         self.out.write_text("mine")

@@ -1,0 +1,276 @@
+#pragma once
+// A few tokens, sixteen rows of weights at a time: codes meet the tokens on their way out of the weights, in
+// registers. What gemm would give, to the bit: integers within a block, then the same f32 steps in the same
+// order. For instruction sets with 32 registers.
+
+#include "kernels/unpack.h"
+#include "kernels/walk.h"
+
+namespace minke {
+namespace {
+
+// N tokens in one block of columns, in the tiles of for_each_tile: three are a pair and one.
+template <int N>
+struct Tokens {
+  static constexpr int kFirst = N == 3 ? 2 : N;
+  const QuantTile<kFirst>& first;
+  const QuantTile<1>& last;   // of three
+  const QuantTile<1>* rests;  // [N], what rounding left over of each
+
+  // f(tile, i): token t is number i of the tile.
+  template <int t, typename F>
+  MINKE_INLINE auto at(Index<t>, const F& f) const {
+    if constexpr (t < kFirst)
+      return f(first, Index<t>{});
+    else
+      return f(last, Index<0>{});
+  }
+  // Bit i: token t has a rest in these 32 columns.
+  template <int t>
+  MINKE_INLINE uint32_t rest(Index<t> index) const {
+    return at(index, [](const auto& tile, auto j) MINKE_INLINED { return tile.rest[j]; });
+  }
+};
+
+template <int N>
+MINKE_INLINE Tokens<N> tokens_at(const Operand& x, int block) {
+  const std::byte* at = x.data + kQuantTokenBytes * x.tokens * block;
+  return {*reinterpret_cast<const QuantTile<Tokens<N>::kFirst>*>(at),
+          *reinterpret_cast<const QuantTile<1>*>(at + kQuantTokenBytes * (N - 1)), rests_of(x, block)};
+}
+
+// Sums of one sub-block's codes times each token; with kRest, for a single token, times its rest as well.
+template <typename F, int N, bool kRest>
+struct Dots {
+  static_assert(N == 1 || !kRest);
+  Vi sum[N], rest;
+
+  // Codes of all eight bits are summed as values: what they are above those comes off at the start.
+  MINKE_INLINE void clear(const Tokens<N>& x, int i) {
+    const auto above = [&](const auto& tile, auto j) MINKE_INLINED {
+      if constexpr (F::kOffset == 0 || (F::kOffset == 128 && kSignedCodes))
+        return zero_i();
+      else
+        return set1(-F::kOffset * tile.sum[i][j]);
+    };
+    unroll<N>([&](auto t) MINKE_INLINED { sum[t] = x.at(t, above); });
+    if constexpr (kRest) rest = above(x.rests[0], Index<0>{});
+  }
+  MINKE_INLINE void clear() {
+    unroll<N>([&](auto t) MINKE_INLINED { sum[t] = zero_i(); });
+    if constexpr (kRest) rest = zero_i();
+  }
+  MINKE_INLINE void add(const Tokens<N>& x, int k, Vi word) {
+    const auto dot = [&](Vi acc, Vi q) MINKE_INLINED {
+      if constexpr (F::kOffset == 128)
+        return dot_wide(acc, word, q);
+      else
+        return dot7(acc, word, q);
+    };
+    unroll<N>([&](auto t) MINKE_INLINED {
+      sum[t] = dot(sum[t],
+                   x.at(t, [&](const auto& tile, auto j) MINKE_INLINED { return broadcast4(tile.q[k][j]); }));
+    });
+    if constexpr (kRest) rest = dot(rest, broadcast4(x.rests[0].q[k][0]));
+  }
+};
+
+// ---- 256 columns under integer scales
+
+template <typename F, int N, bool kRest>
+struct IntegerBlock {
+  static constexpr int kSubs = kBlock / F::kSub, kPerChunk = kSubs / F::kChunks;
+  const Tokens<N>& x;
+  Vi scale[kSubs], min[kSubs / 2];
+  Vf d, dmin;
+  Dots<F, N, kRest> dots[kPerChunk];
+
+  MINKE_INLINE void codes(int k, Vi word) { dots[k * 4 / F::kSub % kPerChunk].add(x, k, word); }
+  MINKE_INLINE void set_scale(int i, Vi word) { scale[i] = word; }
+  MINKE_INLINE void set_mins(int j, Vi word) { min[j] = word; }
+  MINKE_INLINE void set_d(Vf v) { d = v; }
+  MINKE_INLINE void set_dmin(Vf v) { dmin = v; }
+};
+
+// Sums of 16-bit pairs over sub-blocks: minima, or scales where codes are above values.
+template <typename F, int T, typename Pair>
+MINKE_INLINE Vi over_pairs(const QuantTile<T>& x, int t, Pair pair) {
+  Vi sum = zero_i();
+  unroll<kBlock / F::kSub / 2>([&](auto j) MINKE_INLINED {
+    sum = dot16(sum, pair(j), broadcast4(F::kSub == 16 ? x.steps_sum16[j][t] : x.steps_sum[j][t]));
+  });
+  return sum;
+}
+
+// out += the block of one token, in the order of multiply_integer (gemm.isa.cpp).
+template <typename F, typename Block, int T>
+MINKE_INLINE Vf finish(const Block& b, const QuantTile<T>& x, int t, Vi total, Vf out) {
+  if constexpr (F::kOffset > 0 && F::kOffset < 128) {
+    const Vi offset = over_pairs<F>(x, t, [&](auto j) MINKE_INLINED {
+      return bit_or(bit_and(b.scale[2 * j], set1(0xffff)), shl<16>(b.scale[2 * j + 1]));
+    });
+    total = sub(total, mul(offset, set1(F::kOffset)));
+  }
+  Vf value = mul(b.d, to_float(total));
+  if constexpr (F::kMin) {
+    const Vi mins = over_pairs<F>(x, t, [&](auto j) MINKE_INLINED { return b.min[j]; });
+    value = fma(sub(zero_f(), b.dmin), to_float(mins), value);
+  }
+  return fma(value, set1(x.scale[0][t]), out);
+}
+
+// out[t] += the block times token t, and times its rest.
+template <typename F, int N, bool kRest, typename Prefetch>
+MINKE_INLINE void add_block(const Walk& walk, const Tokens<N>& x, Vf out[N], Prefetch prefetch) {
+  using Block = IntegerBlock<F, N, kRest>;
+  Block b{x, {}, {}, {}, {}, {}};
+  const auto header = F::header(walk.base, walk.stride, b);
+  Vi total[N], rest = zero_i();
+  unroll<N>([&](auto t) MINKE_INLINED { total[t] = zero_i(); });
+  unroll<F::kChunks>([&](auto c) MINKE_INLINED {
+    prefetch(c);
+    constexpr int first_sub = c * Block::kPerChunk;
+    unroll<Block::kPerChunk>([&](auto i) MINKE_INLINED {
+      if constexpr (F::kOffset == 128)
+        b.dots[i].clear(x, (first_sub + i) * F::kSub / 32);
+      else
+        b.dots[i].clear();
+    });
+    F::template codes<c>(walk.base, walk.stride, header, b);
+    unroll<Block::kPerChunk>([&](auto i) MINKE_INLINED {
+      const auto scale = [&](const auto& tile, auto j) MINKE_INLINED {
+        return mul(b.scale[first_sub + i], set1(tile.step[(first_sub + i) * F::kSub / 32][j]));
+      };
+      unroll<N>([&](auto t)
+                    MINKE_INLINED { total[t] = add(total[t], mul(b.dots[i].sum[t], x.at(t, scale))); });
+      if constexpr (kRest) rest = add(rest, mul(b.dots[i].rest, scale(x.rests[0], Index<0>{})));
+    });
+    unroll<N>([&](auto t) MINKE_INLINED { opaque(total[t]); });
+  });
+  unroll<N>([&](auto t) MINKE_INLINED {
+    out[t] = x.at(
+        t, [&](const auto& tile, auto j) MINKE_INLINED { return finish<F>(b, tile, j, total[t], out[t]); });
+  });
+  if constexpr (kRest) out[0] = finish<F>(b, x.rests[0], 0, rest, out[0]);
+}
+
+// One token's rest alone.
+template <typename F>
+void add_rest(const Walk& walk, const QuantTile<1>& rest, Vf& out) {
+  add_block<F, 1, false>(walk, {rest, rest, nullptr}, &out, [](auto) {});
+}
+
+template <typename F, int N>
+MINKE_INLINE void stream_integer(const Mat& w, int first, int rows, const Operand& x, Vf out[N]) {
+  const int blocks = blocks_of(x.cols);
+  alignas(64) std::byte copy[kPanel * F::kBytes];
+  for (int block = 0; block < blocks; ++block) {
+    const Walk walk = rows_at(w, first, rows, int64_t{block} * F::kBytes, F::kBytes, copy);
+    const Tokens<N> tokens = tokens_at<N>(x, block);
+    const auto prefetch = [&](auto c) MINKE_INLINED {
+      constexpr int n = kPanel / F::kChunks;
+      prefetch_ahead<kPanel>(w, first, block, F::kBytes, c * n, c * n + n);
+    };
+    if constexpr (N == 1) {
+      if (tokens.first.rest[0])
+        add_block<F, 1, true>(walk, tokens, out, prefetch);
+      else
+        add_block<F, 1, false>(walk, tokens, out, prefetch);
+    } else {
+      add_block<F, N, false>(walk, tokens, out, prefetch);
+      unroll<N>([&](auto t) MINKE_INLINED {
+        if (tokens.rest(t)) add_rest<F>(walk, tokens.rests[t], out[t]);
+      });
+    }
+  }
+}
+
+// ---- 32 columns under f32 scales
+
+template <typename F, int N, bool kRest>
+struct ScaledGroup {
+  const Tokens<N>& x;
+  Vf scale, min;
+  Dots<F, N, kRest> dots;
+
+  MINKE_INLINE void codes(int k, Vi word) { dots.add(x, k, word); }
+  MINKE_INLINE void set_fscale(int, Vf v) { scale = v; }
+  MINKE_INLINE void set_fmin(int, Vf v) { min = v; }
+};
+
+// out += 32 columns of one token, in the order of add_scaled_32 (gemm.isa.cpp).
+template <typename F, typename Group, int T>
+MINKE_INLINE Vf finish(const Group& g, const QuantTile<T>& x, int t, int i, Vi sum, Vf out) {
+  out = fma(mul(g.scale, to_float(sum)), set1(x.scale[i][t]), out);
+  return F::kMin ? fma(g.min, set1(x.scaled_sum[i][t]), out) : out;
+}
+
+// out[t] += 32 columns times token t, rest += the same times its rest.
+template <typename F, int N, bool kRest>
+MINKE_INLINE void add_group(const Walk& walk, const Tokens<N>& x, int i, Vf out[N], Vf& rest) {
+  ScaledGroup<F, N, kRest> g{x, {}, {}, {}};
+  g.dots.clear(x, i);
+  F::unpack(walk.base + i * F::kBytes, walk.stride, i, g);
+  unroll<N>([&](auto t) MINKE_INLINED {
+    out[t] = x.at(t, [&](const auto& tile, auto j)
+                         MINKE_INLINED { return finish<F>(g, tile, j, i, g.dots.sum[t], out[t]); });
+  });
+  if constexpr (kRest) rest = finish<F>(g, x.rests[0], 0, i, g.dots.rest, rest);
+}
+
+// The groups of one token's rest alone.
+template <typename F>
+void add_groups(const Walk& walk, const QuantTile<1>& x, uint32_t groups, Vf& rest) {
+  Vf none;
+  for (; groups != 0; groups &= groups - 1)
+    add_group<F, 1, false>(walk, {x, x, nullptr}, __builtin_ctz(groups), &rest, none);
+}
+
+template <typename F, int N>
+MINKE_INLINE void stream_scaled(const Mat& w, int first, int rows, const Operand& x, Vf out[N]) {
+  const int blocks = blocks_of(x.cols);
+  alignas(64) std::byte copy[kPanel * F::kBytes * 8];
+  for (int block = 0; block < blocks; ++block) {
+    const int groups = std::min(8, (x.cols - block * kBlock) / 32);
+    const Walk walk =
+        rows_at(w, first, rows, int64_t{block} * F::kBytes * 8, int64_t{groups} * F::kBytes, copy);
+    const Tokens<N> tokens = tokens_at<N>(x, block);
+    Vf rest[N];
+    unroll<N>([&](auto t) MINKE_INLINED { rest[t] = zero_f(); });
+    for (int i = 0; i < groups; ++i) {
+      prefetch_ahead<kPanel>(w, first, block, F::kBytes * 8, 2 * i, 2 * i + 2);
+      if (N == 1 && (tokens.rest(Index<0>{}) >> i & 1))
+        add_group<F, N, N == 1>(walk, tokens, i, out, rest[0]);
+      else
+        add_group<F, N, false>(walk, tokens, i, out, rest[0]);
+    }
+    unroll<N>([&](auto t) MINKE_INLINED {
+      const uint32_t which = tokens.rest(t);
+      if (which == 0) return;
+      if constexpr (N > 1) add_groups<F>(walk, tokens.rests[t], which, rest[t]);
+      out[t] = add(out[t], rest[t]);  // as multiply_rest does
+    });
+  }
+}
+
+// out[t * stride + r - first_row] (+)= W[r] . x[t] for the N tokens of x.
+template <typename F, int N>
+void stream(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
+            bool accumulate) {
+  for (int r = 0; r < rows; r += kPanel) {
+    const int here = std::min(kPanel, rows - r);
+    Vf sum[N];
+    unroll<N>([&](auto t) MINKE_INLINED { sum[t] = zero_f(); });
+    if constexpr (F::kIntegerScales)
+      stream_integer<F, N>(w, first_row + r, here, x, sum);
+    else
+      stream_scaled<F, N>(w, first_row + r, here, x, sum);
+    unroll<N>([&](auto t) MINKE_INLINED {
+      float* to = out + t * stride + r;
+      store_first(to, accumulate ? add(load_first(to, here), sum[t]) : sum[t], here);
+    });
+  }
+}
+
+}  // namespace
+}  // namespace minke

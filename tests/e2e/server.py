@@ -1,0 +1,76 @@
+"""A running `minke serve` for the end-to-end tests."""
+import json
+import signal
+import subprocess
+import time
+import urllib.error
+import urllib.request
+
+from common import MINKE, default_interrupt, environment
+
+
+class Server:
+    """Started with flags beside the port; ends with the block. `url` is there once it listens."""
+
+    def __init__(self, model, *flags, env=None, ready=True):
+        self.log = []
+        self.process = subprocess.Popen([MINKE, "serve", str(model), "--port", "0", *map(str, flags)],
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        env=env or environment(), preexec_fn=default_interrupt)
+        line = self.process.stdout.readline()
+        if "listening at " not in line:
+            raise RuntimeError(f"{line}{self.process.communicate()[1]}")
+        self.url = line.split("listening at ")[1].strip()
+        if ready:
+            self.wait()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.communicate()
+
+    def wait(self, seconds=120):
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            if self.ask("/health")[0] == 200:
+                return
+            time.sleep(0.1)
+        raise RuntimeError("the server does not become ready")
+
+    def request(self, path, body=None, headers=None, method=None):
+        data = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
+        return urllib.request.Request(self.url + path, data, {"Content-Type": "application/json", **(headers or {})},
+                                      method=method)
+
+    def ask(self, path, body=None, headers=None, method=None):
+        """(status, body), the body as JSON where it is."""
+        try:
+            with self.open(path, body, headers, method) as response:
+                status, text = response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                status, text = error.code, error.read()
+        try:
+            return status, json.loads(text)
+        except ValueError:
+            return status, text
+
+    def open(self, path, body=None, headers=None, method=None):
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        return opener.open(self.request(path, body, headers, method), timeout=120)
+
+    def events(self, path, body):
+        """The events of a streamed answer, as they come."""
+        with self.open(path, body) as response:
+            for line in response:
+                if line.startswith(b"data: ") and line != b"data: [DONE]\n":
+                    yield json.loads(line[6:])
+
+    def end(self, with_signal=signal.SIGTERM):
+        """Ends it; returns the exit code and the log."""
+        self.process.send_signal(with_signal)
+        _, log = self.process.communicate(timeout=60)
+        return self.process.returncode, log
