@@ -34,7 +34,7 @@ float allowed(KvFormat format, const std::vector<float>& x, size_t i) {
   constexpr float kUp = 1 + 0x1p-7f;
   switch (format) {
     case KvFormat::f32: return 0;
-    case KvFormat::bf16: return std::abs(x[i]) * 0x1p-9f;
+    case KvFormat::bf16: return std::abs(x[i]) * 0x1p-8f;
     case KvFormat::int8: return peak_of(x, i / kKvGroup * kKvGroup, kKvGroup) / 127 / 2 * kUp;
     case KvFormat::fp8: break;
   }
