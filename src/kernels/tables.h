@@ -16,6 +16,7 @@
   void fill_vector_##isa(Kernels&);    \
   void fill_attention_##isa(Kernels&); \
   void fill_kv_rows_##isa(Kernels&);   \
+  void fill_dense_##isa(Kernels&);     \
   void fill_probe_##isa(Kernels&);
 
 namespace minke {
