@@ -65,15 +65,16 @@ struct Pieces {
 int round_up(int64_t n, int multiple) { return static_cast<int>((n + multiple - 1) / multiple * multiple); }
 
 Pieces pieces_of(const Meeting& m, int64_t wanted) {
-  const int fit = static_cast<int>(kPieceBytes / (m.left.panel_bytes / kDenseLanes)) / 48 * 48;
+  const int64_t lane_bytes = std::max<int64_t>(m.left.panel_bytes / kDenseLanes, 4);  // nothing may be summed
+  const int fit = static_cast<int>(kPieceBytes / lane_bytes) / 48 * 48;
   const int most = std::clamp(fit, 48, kPieceLanes);
   Pieces p;
   const auto cut = [&] {
     p.row_pieces = (m.left.source.lanes + p.rows - 1) / p.rows;
     p.col_pieces = (m.right.source.lanes + p.cols - 1) / p.cols;
   };
-  p.rows = std::min(most, round_up(m.left.source.lanes, kDenseLanes));
-  p.cols = std::min(most, round_up(m.right.source.lanes, kDenseLanes));
+  p.rows = std::clamp(round_up(m.left.source.lanes, kDenseLanes), kDenseLanes, most);
+  p.cols = std::clamp(round_up(m.right.source.lanes, kDenseLanes), kDenseLanes, most);
   cut();
   while (p.count() < wanted && (p.rows > 16 || p.cols > 48)) {
     int& larger = p.rows > 16 && (p.rows >= p.cols || p.cols <= 48) ? p.rows : p.cols;
