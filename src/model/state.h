@@ -23,7 +23,7 @@ struct Limits {
   int context = 4096;  // tokens of all sequences together that the cache holds
   int logit_rows = 1;  // rows of one step that can come out as logits
   int threads = 1;
-  KvFormats kv;
+  KvFormats kv = {};
   bool decompress = true;              // latent attention of given tokens may take its decompressed form
   Format k_nope_format = Format::f32;  // of the matrices that form needs
   bool mtp =
