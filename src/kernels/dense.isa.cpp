@@ -167,6 +167,11 @@ void columns(const DenseBlock& d, const std::byte* b, float* out, int last) {
   for (int row = 0; row < d.rows; row += kDenseLanes) {
     const auto a = reinterpret_cast<ConstWords>(d.a + row / kDenseLanes * d.a_panel);
     for_each_tile<kTile>(0, std::min(kDenseLanes, d.rows - row), [&](auto T, int t) MINKE_INLINED {
+      if (row + t + 2 * T <= d.rows) {  // where the next tile's sums go
+        unroll<T * P>([&](auto n) MINKE_INLINED {
+          __builtin_prefetch(out + (row + t + T + n / P) * d.stride + kDenseLanes * (n % P), 1, 2);
+        });
+      }
       tile<form, T, P>(d, reinterpret_cast<ConstWords>(&a[0][t]), b, out + (row + t) * d.stride, last);
     });
   }
