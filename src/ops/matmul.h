@@ -39,4 +39,8 @@ struct MatrixProduct {
 };
 void matmul(const Context& ctx, Precision precision, std::span<const MatrixProduct> products);
 
+// One product by the calling thread alone, to the same bits: for what runs inside a region of the pool. Packs
+// both operands whole.
+void matmul_here(const Kernels& kernels, Precision precision, const MatrixProduct& product);
+
 }  // namespace minke

@@ -3,6 +3,7 @@
 
 #include "ops/matmul.h"
 
+#include <bit>
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -94,6 +95,86 @@ TEST_P(Matmul, EveryInstructionSetAndNumberOfThreadsGivesTheSameBits) {
               << rows << 'x' << depth << 'x' << cols << " form " << form << ' ' << name(isa) << " threads "
               << threads;
         }
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, LargeOnesGoPartByPart) {
+  Random random(3);
+  TestContext one(1), two(2), reference(1, false, Isa::avx2);
+  const int sizes[][3] = {{20, 2501, 40}, {3, 2050, 6000}, {6001, 1100, 5}};
+  for (const auto& [rows, depth, cols] : sizes) {
+    const Operands a(random, rows, depth, rows < 10, 0), b(random, depth, cols, cols < 10, 0);
+    for (const bool add : {false, true}) {
+      const auto out = product(two.ctx, GetParam(), a, b, add);
+      if (!add) expect_sums(GetParam(), a, b, add, out);
+      ASSERT_EQ(product(one.ctx, GetParam(), a, b, add), out) << rows;
+      if (supported(Isa::avx2)) {
+        ASSERT_EQ(product(reference.ctx, GetParam(), a, b, add), out) << rows;
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, ManyAtOnceGiveWhatEachGives) {
+  Random random(4);
+  TestContext test(2);
+  for (const int count : {0, 1, 3, 40}) {
+    std::vector<Operands> left, right;
+    std::vector<std::vector<float>> expected;
+    for (int i = 0; i < count; ++i) {
+      const int rows = any(random, 60), depth = any(random, i % 10 ? 60 : 1500),
+                cols = any(random, i % 13 ? 90 : 900);
+      left.emplace_back(random, rows, depth, random.below(2), 1);
+      right.emplace_back(random, depth, cols, random.below(2), 2);
+      expected.push_back(product(test.ctx, GetParam(), left.back(), right.back(), i % 2));
+    }
+    std::vector<std::vector<float>> out, here;
+    std::vector<MatrixProduct> products;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      out.emplace_back(expected[i].size(), 3.0f);
+      here.push_back(out.back());
+    }
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const int64_t stride = right[i].view.cols + kPad;
+      products.push_back({left[i].view, right[i].view, out[i].data(), stride, i % 2 == 1});
+      matmul_here(test.ctx.kernels, GetParam(),
+                  {left[i].view, right[i].view, here[i].data(), stride, i % 2 == 1});
+    }
+    matmul(test.ctx, GetParam(), products);
+    EXPECT_EQ(out, expected);
+    EXPECT_EQ(here, expected);
+  }
+}
+
+// Gradients of what is next to impossible are smaller than the smallest normal number.
+TEST_P(Matmul, DenormalsGiveTheSameBitsEverywhere) {
+  Random random(5);
+  Operands a(random, 20, 50, false, 0), b(random, 50, 33, true, 0);
+  for (float& x : a.memory) x *= random.below(2) ? 3e-39f : 1e-20f;
+  for (float& x : b.memory) x *= random.below(2) ? 3e-39f : random.below(2) ? 1e-18f : 1.0f;
+  TestContext reference(1, false, Isa::scalar);
+  const auto expected = product(reference.ctx, GetParam(), a, b, false);
+  for (const Isa isa : supported_isas()) {
+    TestContext test(1, false, isa);
+    ASSERT_EQ(product(test.ctx, GetParam(), a, b, false), expected) << name(isa);
+  }
+}
+
+TEST_P(Matmul, WhatIsNotFiniteIsSeen) {
+  Random random(6);
+  for (const Isa isa : supported_isas()) {
+    TestContext test(1, false, isa);
+    for (const uint32_t bits : {0x7f800000u, 0x7fc00000u, 0x7f800001u, 0xffffffffu}) {
+      for (const bool transposed : {false, true}) {
+        Operands a(random, 3, 7, transposed, 0), b(random, 7, 5, false, 0);
+        a.memory[a.memory.size() / 2] = std::bit_cast<float>(bits);  // in the middle either way
+        const auto out = product(test.ctx, GetParam(), a, b, false);
+        for (int i = 0; i < 3; ++i)
+          for (int j = 0; j < 5; ++j)
+            EXPECT_EQ(std::isfinite(out[static_cast<size_t>(i * (5 + kPad) + j)]), i != 1)
+                << name(isa) << bits;
       }
     }
   }
