@@ -5,6 +5,7 @@
 #include <cmath>
 #include <vector>
 
+#include "kernels/isas.h"
 #include "kernels/test_data.h"
 #include "kv/pool.h"
 #include "ops/attention.h"
@@ -15,7 +16,7 @@ namespace minke {
 
 class TestContext {
  public:
-  explicit TestContext(int threads, bool round_activations = false, Isa isa = supported_isas().back())
+  explicit TestContext(int threads, bool round_activations = false, Isa isa = usable_isas().back())
       : pool_(threads),
         ctx{pool_, kernels_for(isa), Comm{}, round_activations},
         operands_(kOperands),
