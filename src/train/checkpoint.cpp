@@ -67,7 +67,8 @@ Json state_of(const Safetensors& file, const std::string& identity) {
     try {
       state = parse_json(value);
       if (state.at("version").as_int() != kVersion)
-        throw Error(fmt::format("is of version {}, this program writes {}", state.at("version").as_int(), kVersion));
+        throw Error(
+            fmt::format("is of version {}, this program writes {}", state.at("version").as_int(), kVersion));
       if (state.at("run").as_string() != identity_sum(identity))
         throw Error("is of another run: its model, data, stages or seed were not these", {},
                     "train to another output folder, or give the config it was made with");
@@ -127,7 +128,8 @@ RunPosition read_checkpoint(const fs::path& path, const std::string& identity, c
   try {
     for (size_t i = 0; i < 3; ++i) {
       const TensorView* t = file.tensor(kParts[i]);
-      if (!t || t->dtype != DType::weights || t->format != Format::f32 || t->bytes.size() != parts[i].size_bytes())
+      if (!t || t->dtype != DType::weights || t->format != Format::f32 ||
+          t->bytes.size() != parts[i].size_bytes())
         throw Error(fmt::format("'{}' is missing, or of another size", kParts[i]), {},
                     "an older checkpoint may lie beside it");
       if (sum_of(t->bytes) != state.at(kParts[i]).as_string())

@@ -34,13 +34,14 @@ Config replaced(const Config& config, const Json& fields, const std::string& whe
   other.rope.half = config.rope.half;
   other.name = config.name;
   std::vector<int64_t> shapes[2];
-  for (const Config* c : {&config, &other})
+  for (const Config* c : {&config, static_cast<const Config*>(&other)})
     for_each_weight(*c, [&](const WeightSlot& slot) {
       auto& list = shapes[c == &other];
       list.insert(list.end(), {static_cast<int64_t>(slot.role), slot.layer, slot.rows, slot.cols});
     });
   if (shapes[0] != shapes[1])
-    throw Error("changes the shape of the model's weights", where, "stages may change rope and what goes with it");
+    throw Error("changes the shape of the model's weights", where,
+                "stages may change rope and what goes with it");
   return other;
 }
 
@@ -107,7 +108,8 @@ StageConfig read_stage(const Json& json, const std::string& where, const RunConf
   JsonFields fields(json, where, kNoneAllowed);
   StageConfig s;
   s.config = run.config;
-  if (const Json* changes = fields.value("model")) s.config = replaced(run.config, *changes, where + ": model");
+  if (const Json* changes = fields.value("model"))
+    s.config = replaced(run.config, *changes, where + ": model");
   const std::optional<std::string> name = fields.string("name"), data = fields.string("data");
   if (!name || name->empty()) fields.wrong("name", "every stage has one");
   if (!data) fields.wrong("data", "names the folder of token shards");
@@ -168,8 +170,8 @@ int64_t RunConfig::steps() const {
 std::string RunConfig::identity() const {
   Json kept = JsonObject{};
   for (const auto& [key, value] : text.as_object())
-    if (key != "output" && key != "threads" && key != "checkpoint_steps" && key != "keep" && key != "format" &&
-        key != "tokenizer")
+    if (key != "output" && key != "threads" && key != "checkpoint_steps" && key != "keep" &&
+        key != "format" && key != "tokenizer")
       kept.set(key, value);
   return to_string(kept) + to_string(config_to_json(config, "float32"));
 }
@@ -204,6 +206,9 @@ RunConfig parse_run_config(const Json& json, const fs::path& path) {
   int number = 0;
   for (const Json& stage : stages->as_array())
     run.stages.push_back(read_stage(stage, fmt::format("{}: stages[{}]", path.string(), number++), run));
+  for (const StageConfig& stage : run.stages)
+    if (stage.lora.rank > 0 && (run.stages.size() > 1 || run.from.empty()))
+      fields.wrong("stages", "adapters are trained in a run of one stage, of a model it begins from");
   return run;
 }
 

@@ -49,9 +49,9 @@ struct RunConfig {
   Precision precision = Precision::bf16;
   bool recompute = false;
   int64_t checkpoint_steps = 100;
-  int keep = 2;      // checkpoints
-  double spike = 2;  // a loss this many times its running mean is one; 0: none is
-  Format format = Format::bf16;            // of the matrices that are saved
+  int keep = 2;                     // checkpoints
+  double spike = 2;                 // a loss this many times its running mean is one; 0: none is
+  Format format = Format::bf16;     // of the matrices that are saved
   std::vector<fs::path> tokenizer;  // files to lie beside the saved model
 
   int64_t steps() const;  // of all stages
