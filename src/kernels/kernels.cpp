@@ -24,6 +24,7 @@ std::vector<Kernels> make_tables() {
     fill_vector_##isa_name(table);    \
     fill_probe_##isa_name(table);     \
     fill_attention_##isa_name(table); \
+    fill_dense_##isa_name(table);     \
     tables.push_back(table);          \
   }
   MINKE_ISA_LIST

@@ -7,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "kernels/attention.h"
+#include "kernels/dense.h"
 #include "quant/mat.h"
 
 namespace minke {
@@ -100,9 +101,19 @@ struct Kernels {
   // in turn, 64 at a time, `ahead` bytes prefetched (0: none).
   int64_t (*spin_int8)(int64_t rounds);
   int64_t (*spin_f32)(int64_t rounds);
+  int64_t (*spin_bf16)(int64_t rounds);  // null where there is no such instruction
   int64_t (*read)(const std::byte* data, int64_t bytes, int streams, int64_t ahead);
 
   void (*to_bf16)(const float* x, int n, uint16_t* out);  // to nearest even; x finite
+
+  bool dense_pairs;  // two bf16 share a word of a panel; else each has one
+  int dense_words(bool bf16, int depth) const {
+    const int pairs = (depth + 1) / 2;
+    return bf16 && dense_pairs ? pairs : 2 * pairs;
+  }
+  // All lanes to panels, panel_bytes apart.
+  void (*dense_pack)(const DenseSource& source, std::byte* out, int64_t panel_bytes);
+  void (*dense_multiply)(const DenseBlock& block);
 };
 
 // The table of an instruction set; it must be supported here.

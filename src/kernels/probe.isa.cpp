@@ -39,6 +39,21 @@ int64_t spin_f32(int64_t rounds) {
   return rounds * kAccumulators * 16;
 }
 
+[[maybe_unused]] int64_t spin_bf16(int64_t rounds) {
+  Vf total[kAccumulators];
+  Vi a = set1(0x3f803f80), b = set1(0x3f003f00);  // ones and halves
+  unroll<kAccumulators>([&](auto i) MINKE_INLINED {
+    total[i] = zero_f();
+    opaque(total[i]);
+  });
+  for (int64_t r = 0; r < rounds; ++r) {
+    opaque(a);
+    unroll<kAccumulators>([&](auto i) MINKE_INLINED { total[i] = dot_bf16(total[i], a, b); });
+  }
+  unroll<kAccumulators>([&](auto i) MINKE_INLINED { opaque(total[i]); });
+  return rounds * kAccumulators * 16 * 2;
+}
+
 int64_t read(const std::byte* data, int64_t bytes, int streams, int64_t ahead) {
   constexpr int64_t kLine = 64;
   const int64_t each = bytes / streams / kLine * kLine;
@@ -59,6 +74,7 @@ int64_t read(const std::byte* data, int64_t bytes, int streams, int64_t ahead) {
 void MINKE_FILL(probe)(Kernels& table) {
   table.spin_int8 = spin_int8;
   table.spin_f32 = spin_f32;
+  table.spin_bf16 = kBf16Dots ? spin_bf16 : nullptr;
   table.read = read;
 }
 

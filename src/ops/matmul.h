@@ -2,6 +2,7 @@
 // Products of activations and gradients, for training: both operands are f32 in memory and change every step.
 
 #include <cstdint>
+#include <span>
 
 #include "ops/context.h"
 
@@ -27,5 +28,15 @@ struct MatrixView {
 // packed operands is the pool's threads' own and kept between calls.
 void matmul(const Context& ctx, Precision precision, const MatrixView& a, const MatrixView& b, float* out,
             int64_t stride, bool add = false);
+
+// Several products at once: of the heads of an attention, or of experts. None may write what another one
+// reads or writes. Threads wait for each other once in many products.
+struct MatrixProduct {
+  MatrixView a, b;
+  float* out;  // [a.rows][b.cols], row i at out + i * stride
+  int64_t stride;
+  bool add = false;
+};
+void matmul(const Context& ctx, Precision precision, std::span<const MatrixProduct> products);
 
 }  // namespace minke
