@@ -94,6 +94,7 @@ int run(int argc, char** argv) {
   add_serve(app, action);
   add_imatrix(app, action);
   add_kl(app, action);
+  add_train(app, action);
   return parse_and_act(app, action, argc, argv);
 }
 

@@ -8,7 +8,7 @@
 
 namespace minke {
 
-constexpr int kLossRows = 256;  // whose logits are there at once
+constexpr int kLossRows = 512;  // whose logits are there at once
 
 struct HeadLoss {
   Precision precision;

@@ -12,6 +12,7 @@
 #include "model/load.h"
 #include "train/cost.h"
 #include "train/log.h"
+#include "train/report.h"
 #include "train/save.h"
 #include "train/shards.h"
 
@@ -219,6 +220,7 @@ RunNumbers Loop::numbers() const {
 
 void Loop::checkpoint() {
   write_checkpoint(checkpoint_folder(run_), number(), identity_, at_, numbers(), run_.keep);
+  write_file(run_.output / "report.html", report_html(read_file(log_file(run_)), run_.output.filename().string()));
 }
 
 void Loop::save() const {

@@ -1,10 +1,15 @@
 #include "train/loop.h"
 
+#include <chrono>
 #include <csignal>
 #include <sys/resource.h>
+#include <sys/wait.h>
+#include <thread>
+#include <unistd.h>
 
 #include "formats/test_files.h"
 #include "train/save.h"
+#include "train/shards.h"
 #include "train/test_train.h"
 
 namespace minke {
@@ -38,7 +43,8 @@ std::string stage(const std::string& more, int steps = 12) {
                      steps, more);
 }
 
-// Sequences that can be learned: each token is the one before plus 3. `strange`: the sequence that is not so.
+// Sequences that can be learned: each token is the one before plus 3. Those of the step after `strange`
+// others are not so.
 RunHooks hooks(int64_t strange = -1) {
   RunHooks h;
   h.data = [strange](const RunConfig& run, const StageConfig& s) -> ReadSequence {
@@ -47,7 +53,7 @@ RunHooks hooks(int64_t strange = -1) {
           Random random(5, static_cast<uint64_t>(seen));
           std::vector<Token> tokens;
           for (int i = 0; i < length + ahead; ++i)
-            tokens.push_back(seen == strange || i == 0
+            tokens.push_back(seen / 4 == strange || i == 0
                                  ? static_cast<Token>(random.below(static_cast<uint64_t>(vocab)))
                                  : (tokens.back() + 3) % vocab);
           const std::vector<uint8_t> loss(tokens.size(), 1);
@@ -58,7 +64,8 @@ RunHooks hooks(int64_t strange = -1) {
 }
 
 struct Machine {
-  ThreadPool pool{2};
+  explicit Machine(int threads = 2) : pool(threads) {}
+  ThreadPool pool;
   Context ctx{pool, kernels_for(supported_isas().back()), Comm{}};
 };
 
@@ -84,6 +91,33 @@ TEST(Loop, LearnsAndSavesWhatOtherProgramsRead) {
   }
 }
 
+TEST(Loop, TrainsOnTokenShardsAndNamesWhatIsWrongWithThem) {
+  const TemporaryFolder folder;
+  const RunConfig run = run_config(folder, kDeepSeek, stage("", 20));
+  RunHooks h;
+  h.data = shard_sequences;
+  double last = 0;
+  h.progress = [&](const Progressed& p) { last = p.report->losses.language; };
+  Machine m;
+  expect_says(error_of([&] { train(m.ctx, run, h, false); }), (folder / "none").string());
+
+  ShardContent content;
+  for (int document = 0; document < 60; ++document) {
+    std::vector<Token> tokens = {document % 40};
+    while (tokens.size() < 30) tokens.push_back((tokens.back() + 3) % 40);
+    content.add(tokens);
+  }
+  fs::create_directories(folder / "none");
+  ShardSet set;
+  set.vocab = 50;
+  write_shard(folder / "none" / "train-00000.tokens", set, 0, content);
+  expect_says(error_of([&] { train(m.ctx, run, h, true); }), "50");  // the model has fewer
+  set.vocab = 40;
+  write_shard(folder / "none" / "train-00000.tokens", set, 0, content);
+  ASSERT_EQ(train(m.ctx, run, h, true), Outcome::done);
+  EXPECT_LT(last, 0.8 * std::log(40));
+}
+
 TEST(Loop, StoppedAnywhereAndResumedItEndsWithTheSameBits) {
   for (const char* model : {kLlama, kDeepSeek}) {
     const std::string stages = stage(R"(, "batch_first": 2, "batch_ramp": 6)") + ", " +
@@ -100,7 +134,11 @@ TEST(Loop, StoppedAnywhereAndResumedItEndsWithTheSameBits) {
       h.progress = [&](const Progressed&) { ++steps; };
       h.stopped = [&] { return steps % every == 0; };
       int rounds = 0;
-      while (train(m.ctx, run, h, rounds > 0) == Outcome::stopped) ASSERT_LT(++rounds, 40);
+      const auto round = [&] {  // on other threads each time
+        Machine other(1 + rounds % 3);
+        return train(other.ctx, run, h, rounds > 0);
+      };
+      while (round() == Outcome::stopped) ASSERT_LT(++rounds, 40);
       EXPECT_GT(rounds, 1);
       EXPECT_EQ(saved_weights(run), saved_weights(whole)) << every;
       std::string log = read_file(log_file(run));
@@ -109,11 +147,48 @@ TEST(Loop, StoppedAnywhereAndResumedItEndsWithTheSameBits) {
   }
 }
 
+TEST(Loop, KilledAtRandomMomentsItEndsWithTheSameBits) {
+  const TemporaryFolder whole_folder, folder;
+  const RunConfig whole = run_config(whole_folder, kDeepSeek, stage("", 40)),
+                  run = run_config(folder, kDeepSeek, stage("", 40));
+  const auto in_child = [](const RunConfig& config) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      int code = 1;
+      try {
+        Machine m;
+        code = train(m.ctx, config, hooks(), true) == Outcome::done ? 0 : 2;
+      } catch (const Error& e) {
+        fmt::print(stderr, "{}\n", e.what());
+      }
+      ::_exit(code);
+    }
+    return child;
+  };
+  int status = 0;
+  ::waitpid(in_child(whole), &status, 0);
+  ASSERT_EQ(status, 0);
+  Random random(3);
+  int killed = 0;
+  for (bool done = false; !done;) {
+    const pid_t child = in_child(run);
+    if (killed < 20) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(10 + random.below(60)));
+      ::kill(child, SIGKILL);
+    }
+    ASSERT_EQ(::waitpid(child, &status, 0), child);
+    done = WIFEXITED(status);
+    ASSERT_EQ(done ? WEXITSTATUS(status) : 0, 0);
+    if (!done) ++killed;
+  }
+  EXPECT_GT(killed, 2);
+  EXPECT_EQ(saved_weights(run), saved_weights(whole));
+}
+
 TEST(Loop, AJumpOfTheLossIsUndoneAndItsDataPassedOver) {
   const TemporaryFolder folder;
-  const RunConfig run =
-      run_config(folder, kLlama, stage(R"(, "rate": 0.02)", 60).replace(0, 0, ""), R"("spike": 1.5,)");
-  RunHooks h = hooks(50 * 4 + 1);  // met at step 51
+  const RunConfig run = run_config(folder, kLlama, stage("", 60), R"("spike": 1.5,)");
+  RunHooks h = hooks(50);  // sequences of step 51
   std::vector<std::string> said;
   std::vector<int64_t> passed;
   h.say = [&](const std::string& text) { said.push_back(text); };
@@ -131,7 +206,7 @@ TEST(Loop, AJumpOfTheLossIsUndoneAndItsDataPassedOver) {
 
 TEST(Loop, DivergenceIsAnErrorThatSaysWhatMayHelp) {
   const TemporaryFolder folder;
-  const RunConfig run = run_config(folder, kLlama, stage(R"(, "clip": 0)").replace(0, 0, ""));
+  const RunConfig run = run_config(folder, kLlama, stage(R"(, "clip": 0)"));
   RunConfig wild = run;
   wild.stages[0].rate.rate = 1e30;
   Machine m;
