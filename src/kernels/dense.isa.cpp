@@ -34,6 +34,7 @@ constexpr Form kBf16Form = kBf16Dots ? Form::pairs : Form::rounded;
 // ---- Packing
 
 constexpr int kStrip = 64;  // numbers of a lane that are rounded at once
+constexpr int kAhead = 32;  // rows of neighbouring lanes between what is asked from memory and what is packed
 
 // Number k of every lane, k even, and the one behind it, to their place in a panel.
 template <Form form>
@@ -53,8 +54,11 @@ void pack_adjacent(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
     const float* even = s.data + k * s.stride;
     const bool last = k + 1 == s.depth;
     std::byte* to = out;
+    const int64_t ahead = k + kAhead + 1 < s.depth ? kAhead * s.stride : 0;
     for (int lane = 0; lane < s.lanes; lane += kDenseLanes, to += panel_bytes) {
       const int left = s.lanes - lane;
+      __builtin_prefetch(even + lane + ahead, 0, 2);
+      __builtin_prefetch(even + s.stride + lane + ahead, 0, 2);
       put<form>(reinterpret_cast<Words>(to), k, load_first(even + lane, left),
                 last ? zero_f() : load_first(even + s.stride + lane, left));
     }
@@ -74,6 +78,9 @@ void pack_lanes(const DenseSource& s, int lane, Words panel) {
     const int count = std::min(kStrip, s.depth - k), even_count = (count + 1) / 2 * 2;
     for (int r = 0; r < here; ++r) {
       const float* from = s.data + (lane + r) * s.stride + k;
+      const float* next = k + kStrip < s.depth ? from + kStrip : from - k + kDenseLanes * s.stride;
+      if (k + kStrip < s.depth || lane + kDenseLanes + r < s.lanes)
+        for (int i = 0; i < kStrip; i += 16) __builtin_prefetch(next + i, 0, 2);
       for (int i = 0; i < count; i += 16) {
         const Vf x = load_first(from + i, count - i);
         if constexpr (form == Form::pairs)
@@ -160,6 +167,11 @@ void columns(const DenseBlock& d, const std::byte* b, float* out, int last) {
   for (int row = 0; row < d.rows; row += kDenseLanes) {
     const auto a = reinterpret_cast<ConstWords>(d.a + row / kDenseLanes * d.a_panel);
     for_each_tile<kTile>(0, std::min(kDenseLanes, d.rows - row), [&](auto T, int t) MINKE_INLINED {
+      if (row + t + 2 * T <= d.rows) {  // where the next tile's sums go
+        unroll<T * P>([&](auto n) MINKE_INLINED {
+          __builtin_prefetch(out + (row + t + T + n / P) * d.stride + kDenseLanes * (n % P), 1, 2);
+        });
+      }
       tile<form, T, P>(d, reinterpret_cast<ConstWords>(&a[0][t]), b, out + (row + t) * d.stride, last);
     });
   }

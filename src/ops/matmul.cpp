@@ -13,9 +13,10 @@ namespace {
 constexpr int kMaxWords = 1024;  // of a panel that is multiplied at once
 constexpr int64_t kPackedBytes =
     8 << 20;  // of packed lanes, so that they are still in the cache when they meet
-constexpr int64_t kPieceBytes = 256 << 10;     // of each operand that a piece of work keeps in the L2 cache
-constexpr int kPieceLanes = 240;               // of each operand at most, a multiple of 48
-constexpr int kPackPanels = 8;                 // packed in one piece of work
+constexpr int64_t kSmallBytes = 640 << 10;  // of both operands of a product that one thread takes as a whole
+constexpr int64_t kPieceBytes = 256 << 10;  // of each operand that a piece of work keeps in the L2 cache
+constexpr int kPieceLanes = 240;            // of each operand at most, a multiple of 48
+constexpr int kPackPanels = 8;              // packed in one piece of work
 constexpr int64_t kAloneMultiplies = 1 << 16;  // no more than that is not worth waking anybody
 
 // Lanes of an operand, and their panels.
@@ -72,8 +73,8 @@ Pieces pieces_of(const Meeting& m, int64_t wanted) {
     p.row_pieces = (m.left.source.lanes + p.rows - 1) / p.rows;
     p.col_pieces = (m.right.source.lanes + p.cols - 1) / p.cols;
   };
-  p.rows = std::min(most, round_up(m.left.source.lanes, kDenseLanes));
-  p.cols = std::min(most, round_up(m.right.source.lanes, kDenseLanes));
+  p.rows = std::clamp(round_up(m.left.source.lanes, kDenseLanes), kDenseLanes, most);
+  p.cols = std::clamp(round_up(m.right.source.lanes, kDenseLanes), kDenseLanes, most);
   cut();
   while (p.count() < wanted && (p.rows > 16 || p.cols > 48)) {
     int& larger = p.rows > 16 && (p.rows >= p.cols || p.cols <= 48) ? p.rows : p.cols;
@@ -84,17 +85,16 @@ Pieces pieces_of(const Meeting& m, int64_t wanted) {
   return p;
 }
 
-void multiply_piece(const Context& ctx, const Meeting& m, const Pieces& p, int64_t piece) {
-  const int i = static_cast<int>(piece % p.row_pieces) * p.rows,
-            j = static_cast<int>(piece / p.row_pieces) * p.cols;
+// Rows [i, i + rows) and columns [j, j + cols) of a meeting; i and j are multiples of kDenseLanes.
+void multiply_block(const Context& ctx, const Meeting& m, int i, int rows, int j, int cols) {
   DenseBlock block;
   block.a = m.left.packed + i / kDenseLanes * m.left.panel_bytes;
   block.b = m.right.packed + j / kDenseLanes * m.right.panel_bytes;
   block.a_panel = m.left.panel_bytes;
   block.b_panel = m.right.panel_bytes;
   block.words = ctx.kernels.dense_words(m.left.source.bf16, m.left.source.depth);
-  block.rows = std::min(p.rows, m.left.source.lanes - i);
-  block.cols = std::min(p.cols, m.right.source.lanes - j);
+  block.rows = rows;
+  block.cols = cols;
   block.bf16 = m.left.source.bf16;
   block.out = m.out + i * m.stride + j;
   block.stride = m.stride;
@@ -145,7 +145,12 @@ void run(const Context& ctx, std::span<const Meeting> meetings) {
     ends.push_back((ends.empty() ? 0 : ends.back()) + pieces.back().count());
   }
   for_each_piece(ctx, ends, alone, [&](size_t item, int64_t piece) {
-    multiply_piece(ctx, meetings[item], pieces[item], piece);
+    const Meeting& m = meetings[item];
+    const Pieces& p = pieces[item];
+    const int i = static_cast<int>(piece % p.row_pieces) * p.rows,
+              j = static_cast<int>(piece / p.row_pieces) * p.cols;
+    multiply_block(ctx, m, i, std::min(p.rows, m.left.source.lanes - i), j,
+                   std::min(p.cols, m.right.source.lanes - j));
   });
 }
 
@@ -185,38 +190,61 @@ void run_large(const Context& ctx, Precision precision, const MatrixProduct& p) 
   }
 }
 
+// Many small products, each from packing to sums by one thread, in its own cache.
+void run_each(const Context& ctx, std::span<Meeting> meetings) {
+  ctx.pool.for_each(static_cast<int64_t>(meetings.size()), 1, [&](int64_t i, int64_t, int) {
+    Meeting& m = meetings[static_cast<size_t>(i)];
+    m.left.packed = packed_memory(m.left.bytes() + m.right.bytes());
+    m.right.packed = m.left.packed + m.left.bytes();
+    for (const Lanes* l : {&m.left, &m.right}) ctx.kernels.dense_pack(l->source, l->packed, l->panel_bytes);
+    multiply_block(ctx, m, 0, m.left.source.lanes, 0, m.right.source.lanes);
+  });
+}
+
+// Products that lie packed in memory together.
+void run_together(const Context& ctx, std::span<Meeting> meetings) {
+  int64_t bytes = 0;
+  for (const Meeting& m : meetings) bytes += m.left.bytes() + m.right.bytes();
+  std::byte* at = packed_memory(bytes);
+  for (Meeting& m : meetings) {
+    for (Lanes* l : {&m.left, &m.right}) {
+      l->packed = at;
+      at += l->bytes();
+    }
+  }
+  run(ctx, meetings);
+}
+
 }  // namespace
 
 void matmul(const Context& ctx, Precision precision, std::span<const MatrixProduct> products) {
-  for (const MatrixProduct& p : products)
-    MINKE_CHECK(p.a.cols == p.b.rows, "[{}][{}] times [{}][{}]", p.a.rows, p.a.cols, p.b.rows, p.b.cols);
-  std::vector<Meeting> meetings;
-  int64_t bytes = 0;
-  const auto flush = [&] {
-    std::byte* at = packed_memory(bytes);
-    for (Meeting& m : meetings) {
-      for (Lanes* l : {&m.left, &m.right}) {
-        l->packed = at;
-        at += l->bytes();
-      }
-    }
-    run(ctx, meetings);
-    meetings.clear();
-    bytes = 0;
-  };
+  std::vector<Meeting> small, medium;
+  int64_t bytes = 0;  // of medium ones
   for (const MatrixProduct& p : products) {
+    MINKE_CHECK(p.a.cols == p.b.rows, "[{}][{}] times [{}][{}]", p.a.rows, p.a.cols, p.b.rows, p.b.cols);
     const Meeting m{lanes_of(ctx.kernels, precision, p.a, false, 0, p.a.cols),
                     lanes_of(ctx.kernels, precision, p.b, true, 0, p.a.cols), p.out, p.stride, p.add};
     const int64_t here = m.left.bytes() + m.right.bytes();
     if (ctx.kernels.dense_words(precision == Precision::bf16, p.a.cols) > kMaxWords || here > kPackedBytes) {
       run_large(ctx, precision, p);
-      continue;
+    } else if (here <= kSmallBytes) {
+      small.push_back(m);
+    } else {
+      if (bytes + here > 2 * kPackedBytes) {
+        run_together(ctx, medium);
+        medium.clear();
+        bytes = 0;
+      }
+      medium.push_back(m);
+      bytes += here;
     }
-    if (bytes + here > 2 * kPackedBytes) flush();
-    meetings.push_back(m);
-    bytes += here;
   }
-  flush();
+  if (small.size() >= 4 * static_cast<size_t>(ctx.pool.size())) {
+    run_each(ctx, small);
+  } else {
+    medium.insert(medium.end(), small.begin(), small.end());
+  }
+  if (!medium.empty()) run_together(ctx, medium);
 }
 
 void matmul(const Context& ctx, Precision precision, const MatrixView& a, const MatrixView& b, float* out,
