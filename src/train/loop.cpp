@@ -220,7 +220,8 @@ RunNumbers Loop::numbers() const {
 
 void Loop::checkpoint() {
   write_checkpoint(checkpoint_folder(run_), number(), identity_, at_, numbers(), run_.keep);
-  write_file(run_.output / "report.html", report_html(read_file(log_file(run_)), run_.output.filename().string()));
+  write_file(run_.output / "report.html",
+             report_html(read_file(log_file(run_)), run_.output.filename().string()));
 }
 
 void Loop::save() const {

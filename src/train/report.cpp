@@ -94,12 +94,14 @@ std::string svg(const Curve& curve) {
       "<text x=\"{}\" y=\"{}\" class=\"y\">{}</text>\n<text x=\"{}\" y=\"{}\">step {:.0f}</text>"
       "<text x=\"{}\" y=\"{}\" class=\"y\">{:.0f}</text>\n<polyline points=\"{}\"/>\n</svg>\n",
       curve.title, kWidth, kHeight, kLeft, kHeight - kBottom, kWidth - 8, kLeft - 6, label(high), kLeft - 6,
-      kHeight - kBottom, label(low), kLeft, kHeight - 6, first, kWidth - 8, kHeight - 6, points.back().step, line);
+      kHeight - kBottom, label(low), kLeft, kHeight - 6, first, kWidth - 8, kHeight - 6, points.back().step,
+      line);
 }
 
 std::string escaped(std::string_view text) {
   std::string out;
-  for (const char c : text) out += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : std::string(1, c);
+  for (const char c : text)
+    out += c == '&' ? "&amp;" : c == '<' ? "&lt;" : c == '>' ? "&gt;" : std::string(1, c);
   return out;
 }
 
@@ -117,7 +119,8 @@ std::string report_html(std::string_view log, std::string_view title) {
     if (!curve.points.empty()) body += svg(curve);
   return fmt::format(
       "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n<title>{0}</title>\n<style>\n"
-      "body{{font:15px sans-serif;max-width:{1}px;margin:2em auto}}h2{{font-size:15px;font-weight:normal;margin:2em "
+      "body{{font:15px sans-serif;max-width:{1}px;margin:2em "
+      "auto}}h2{{font-size:15px;font-weight:normal;margin:2em "
       "0 0}}\nsvg{{width:100%}}text{{font-size:11px;fill:#555}}.y{{text-anchor:end}}\n"
       ".axis{{fill:none;stroke:#999}}polyline{{fill:none;stroke:#0a58a6;stroke-width:1.5}}\n</style>\n"
       "<h1>{0}</h1>\n{2}</html>\n",
