@@ -20,6 +20,7 @@ constexpr int kExitOk = 0, kExitFailed = 1, kExitUsage = 2, kExitInterrupted = 1
 void add_bench(CLI::App& app, Action& action);
 void add_chat(CLI::App& app, Action& action);
 void add_convert(CLI::App& app, Action& action);
+void add_data(CLI::App& app, Action& action);
 void add_imatrix(CLI::App& app, Action& action);
 void add_inspect(CLI::App& app, Action& action);
 void add_kl(CLI::App& app, Action& action);
@@ -31,6 +32,7 @@ void add_render(CLI::App& app, Action& action);
 void add_run(CLI::App& app, Action& action);
 void add_serve(CLI::App& app, Action& action);
 void add_tokenize(CLI::App& app, Action& action);
+void add_tokenizer(CLI::App& app, Action& action);
 void add_train(CLI::App& app, Action& action);
 void add_verify(CLI::App& app, Action& action);
 

@@ -26,8 +26,11 @@ constexpr const char* kNoModel =
 // Help and version go to stdout, everything else is a mistake in the command line.
 int end_of_parsing(const CLI::App& app, const CLI::ParseError& e) {
   const CLI::App* command = &app;
-  while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
-  const std::string called = command == &app ? "minke" : "minke " + command->get_name();
+  std::string called = "minke";
+  while (!command->get_subcommands().empty()) {
+    command = command->get_subcommands().front();
+    called += " " + command->get_name();
+  }
   if (e.get_exit_code() == 0) return app.exit(e);
   std::string what = e.what();
   if (command == &app && what == "A subcommand is required") {
@@ -94,6 +97,8 @@ int run(int argc, char** argv) {
   add_serve(app, action);
   add_imatrix(app, action);
   add_kl(app, action);
+  add_tokenizer(app, action);
+  add_data(app, action);
   add_train(app, action);
   return parse_and_act(app, action, argc, argv);
 }

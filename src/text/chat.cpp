@@ -93,13 +93,15 @@ void ChatFormat::probe() {
   });
 }
 
-Pieces ChatFormat::render(const ChatPrompt& prompt, const ChatRenderOptions& options) const {
+Pieces ChatFormat::render(const ChatPrompt& prompt, const ChatRenderOptions& options,
+                          std::vector<TextRun>* generated) const {
   const JsonArray messages = formed(*this, prompt, options.form);
-  return template_ ? render_template(messages, prompt, options) : render_v32(messages, prompt);
+  if (generated) generated->clear();
+  return template_ ? render_template(messages, prompt, options, generated) : render_v32(messages, prompt);
 }
 
 Pieces ChatFormat::render_template(const JsonArray& messages, const ChatPrompt& prompt,
-                                   const ChatRenderOptions& options) const {
+                                   const ChatRenderOptions& options, std::vector<TextRun>* generated) const {
   Json context(JsonObject{});
   const std::pair<std::string_view, const std::string&> tokens[] = {
       {"bos_token", tokens_.bos}, {"eos_token", tokens_.eos}, {"pad_token", tokens_.pad}};
@@ -119,7 +121,7 @@ Pieces ChatFormat::render_template(const JsonArray& messages, const ChatPrompt& 
       throw Error("this variable is not the request's to set", fmt::format("kwargs.{}", name));
     context.set(name, value);
   }
-  return template_->render(context, render_options);
+  return template_->render(context, render_options, generated);
 }
 
 Pieces ChatFormat::render_v32(const JsonArray& messages, const ChatPrompt& prompt) const {

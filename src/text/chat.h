@@ -64,12 +64,14 @@ class ChatFormat {
   // Error: with the path of a fault in the messages, or with the template's name and line.
   //
   // kwargs of DeepSeek-V3.2's own format: `thinking` or `enable_thinking` (false), `drop_thinking` (true).
-  Pieces render(const ChatPrompt& prompt, const ChatRenderOptions& options = {}) const;
+  // `generated` becomes the parts inside of the template's {% generation %}, if it has any.
+  Pieces render(const ChatPrompt& prompt, const ChatRenderOptions& options = {},
+                std::vector<TextRun>* generated = nullptr) const;
 
  private:
   ChatFormat() = default;
   Pieces render_template(const JsonArray& messages, const ChatPrompt& prompt,
-                         const ChatRenderOptions& options) const;
+                         const ChatRenderOptions& options, std::vector<TextRun>* generated = nullptr) const;
   Pieces render_v32(const JsonArray& messages, const ChatPrompt& prompt) const;
   void probe();
 

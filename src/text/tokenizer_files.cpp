@@ -112,7 +112,7 @@ Json added_token(const AddedToken& token, bool with_id) {
 Json normalizer_json(const TokenizerDraft& draft) {
   JsonArray steps;
   for (const NormalizerStep& step : draft.normalizer) {
-    MINKE_CHECK(step.kind == NormalizerStep::Kind::nfc);  // the one that GGUF files imply
+    MINKE_CHECK(step.kind == NormalizerStep::Kind::nfc);  // the one there is outside of a tokenizer.json
     steps.push_back(JsonObject{{"type", "NFC"}});
   }
   if (steps.empty()) return {};
@@ -207,9 +207,15 @@ TokenizerFiles::TokenizerFiles(TokenizerFiles&&) noexcept = default;
 TokenizerFiles::~TokenizerFiles() = default;
 
 TokenizerFiles TokenizerFiles::read(const fs::path& tokenizer_json) {
+  auto json = std::make_shared<const Json>(parse_tokenizer_json(tokenizer_json));
+  TokenizerDraft draft = read_tokenizer_draft(*json, tokenizer_json);
+  return of(std::move(json), std::move(draft));
+}
+
+TokenizerFiles TokenizerFiles::of(std::shared_ptr<const void> owner, TokenizerDraft draft) {
   TokenizerFiles files;
-  files.json_ = std::make_unique<const Json>(parse_tokenizer_json(tokenizer_json));
-  files.draft_ = std::make_unique<const TokenizerDraft>(read_tokenizer_draft(*files.json_, tokenizer_json));
+  files.owner_ = std::move(owner);
+  files.draft_ = std::make_unique<const TokenizerDraft>(std::move(draft));
   return files;
 }
 

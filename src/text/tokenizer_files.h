@@ -20,6 +20,8 @@ class TokenizerFiles {
   // As Tokenizer::from_file and from_gguf; the Gguf must outlive the result.
   static TokenizerFiles read(const fs::path& tokenizer_json);
   static TokenizerFiles read(const Gguf& gguf);
+  // Of a draft made here; `owner` keeps alive what its views point to.
+  static TokenizerFiles of(std::shared_ptr<const void> owner, TokenizerDraft draft);
   TokenizerFiles(TokenizerFiles&&) noexcept;
   ~TokenizerFiles();
 
@@ -30,13 +32,13 @@ class TokenizerFiles {
   // What gets lost on the way to GGUF, for people to read.
   std::vector<std::string> losses() const;
 
-  // Of one that was read from a GGUF file. Throw Error where a text is not UTF-8.
+  // Of one that was not read from a tokenizer.json. Throw Error where a text is not UTF-8.
   Json tokenizer_json() const;
   Json tokenizer_config(int context) const;  // with the chat templates
 
  private:
   TokenizerFiles();
-  std::unique_ptr<const Json> json_;  // what the draft's views point into
+  std::shared_ptr<const void> owner_;  // of what the draft's views point into
   std::unique_ptr<const TokenizerDraft> draft_;
 };
 

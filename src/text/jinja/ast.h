@@ -164,6 +164,7 @@ struct FilterStmt {
 struct WithStmt {
   std::vector<std::pair<Target, const Expr*>> values;
   Block body;
+  bool generation = false;  // what is printed is the assistant's
 };
 struct BreakStmt {};
 struct ContinueStmt {};

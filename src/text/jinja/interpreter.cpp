@@ -145,7 +145,10 @@ Interpreter::Flow Interpreter::run_statement(const WithStmt& s) {
   for (const auto& [target, value] : s.values) values.push_back(evaluate(*value));
   const Inner inner(*this, scope_);
   for (size_t i = 0; i < values.size(); ++i) assign(s.values[i].first, values[i]);
-  return execute(s.body);
+  const size_t begin = out_.size();
+  const Flow flow = execute(s.body);
+  if (s.generation && captures_ == 0 && out_.size() > begin) generated_.push_back({begin, out_.size()});
+  return flow;
 }
 
 Value Interpreter::make_macro(const MacroDefinition& definition) {

@@ -29,6 +29,9 @@ class Interpreter {
   Interpreter(const Ast& ast, Runtime& runtime, std::vector<Value> context);
 
   Text run();
+  // Of what run() returned: the parts inside of {% generation %}, but for those printed inside of a macro or
+  // a block that is assigned.
+  const std::vector<TextRun>& generated() const { return generated_; }
 
  private:
   enum class Flow { go_on, break_loop, continue_loop };
@@ -58,9 +61,15 @@ class Interpreter {
   // Output goes into a text of its own while it lives.
   class Capture {
    public:
-    explicit Capture(Interpreter& interpreter) : interpreter_(interpreter) { swap(); }
+    explicit Capture(Interpreter& interpreter) : interpreter_(interpreter) {
+      swap();
+      ++interpreter_.captures_;
+    }
     Capture(const Capture&) = delete;
-    ~Capture() { swap(); }
+    ~Capture() {
+      swap();
+      --interpreter_.captures_;
+    }
     Value take() { return interpreter_.runtime_.text(std::move(interpreter_.out_)); }
 
    private:
@@ -123,6 +132,8 @@ class Interpreter {
   Scope* scope_ = nullptr;
   Text out_;
   Charge out_charge_;
+  int captures_ = 0;  // that live
+  std::vector<TextRun> generated_;
 };
 
 }  // namespace minke::jinja

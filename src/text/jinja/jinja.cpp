@@ -40,10 +40,14 @@ Template Template::parse(std::string_view source, std::string name) {
   return result;
 }
 
-Pieces Template::render(const Json& context, const RenderOptions& options) const {
+Pieces Template::render(const Json& context, const RenderOptions& options,
+                        std::vector<TextRun>* generated) const {
   Runtime runtime(options.limits, options.now);
   try {
-    return to_pieces(Interpreter(*ast_, runtime, make_context(runtime, *ast_, context, options)).run());
+    Interpreter interpreter(*ast_, runtime, make_context(runtime, *ast_, context, options));
+    Pieces pieces = to_pieces(interpreter.run());
+    if (generated) *generated = interpreter.generated();
+    return pieces;
   } catch (const Error& e) {
     const std::string place = runtime.line > 0 ? fmt::format("{}: line {}", name_, runtime.line) : name_;
     throw e.within(place);

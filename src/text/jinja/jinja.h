@@ -37,8 +37,9 @@ class Template {
 
   // `context` is an object: the template's variables. Neighbouring pieces differ in their mark, and none is
   // empty. Throws Error with name and line: what the template raises, what Python would, and what passes the
-  // limits.
-  Pieces render(const Json& context, const RenderOptions& options) const;
+  // limits. `generated` becomes the parts of the text inside of {% generation %}, in order.
+  Pieces render(const Json& context, const RenderOptions& options,
+                std::vector<TextRun>* generated = nullptr) const;
 
  private:
   Template() = default;

@@ -272,6 +272,7 @@ const Stmt* Parser::parse_generation() {
   const int outer_loops = std::exchange(loops_, 0);
   WithStmt statement;
   statement.body = parse_body_to("endgeneration");
+  statement.generation = true;
   loops_ = outer_loops;
   soft_ = outer;
   return make_stmt(line, std::move(statement));
