@@ -63,6 +63,7 @@ class Loop {
   bool step();
   bool jumped(const StepReport& report) const;
   void roll_back(const StepReport& report);
+  void evaluate();
   void took(const StepReport* report, double seconds);
   RunNumbers numbers() const;
   void checkpoint();
@@ -75,6 +76,7 @@ class Loop {
   Parameters parameters_;
   std::unique_ptr<StageTrainer> trainer_;
   ReadSequence read_;
+  HeldOut held_out_;
   RunPosition at_;
   TrainLog* log_ = nullptr;
 };
@@ -103,6 +105,7 @@ void Loop::open_stage() {
   if (at_.stage == static_cast<int>(run_.stages.size())) return;
   trainer_ = std::make_unique<StageTrainer>(ctx_, run_, at_.stage, parameters_);
   read_ = hooks_.data(run_, stage());
+  held_out_ = stage().evaluate_steps > 0 && hooks_.held_out ? hooks_.held_out(run_, stage()) : HeldOut{};
 }
 
 void Loop::next_stage() {
@@ -120,11 +123,20 @@ void Loop::next_stage() {
 Outcome Loop::train_stage() {
   while (at_.step < stage().steps) {
     if (!step()) continue;
+    if (held_out_.sequences > 0 && (at_.step % stage().evaluate_steps == 0 || at_.step == stage().steps))
+      evaluate();
     const bool stop = hooks_.stopped && hooks_.stopped();
     if (stop || at_.step == stage().steps || number() % run_.checkpoint_steps == 0) checkpoint();
     if (stop) return Outcome::stopped;
   }
   return Outcome::done;
+}
+
+void Loop::evaluate() {
+  const double loss = trainer_->held_out_loss(held_out_.sequences, held_out_.read);
+  if (!std::isfinite(loss)) return;  // the next step will say so
+  log_->write(JsonObject{{"step", number()}, {"stage", stage().name}, {"held_out_loss", loss}});
+  say(fmt::format("step {}: held-out loss {:.4f}", number(), loss));
 }
 
 // False where the step was undone.
@@ -238,16 +250,36 @@ void Loop::save() const {
 fs::path checkpoint_folder(const RunConfig& run) { return run.output / "checkpoints"; }
 fs::path log_file(const RunConfig& run) { return run.output / "log.jsonl"; }
 
-ReadSequence shard_sequences(const RunConfig& run, const StageConfig& stage) {
+namespace {
+
+std::shared_ptr<TokenShards> open_shards(const RunConfig& run, const StageConfig& stage,
+                                         const std::string& name) {
   TokenShards::Expected expected;
   expected.vocab = run.config.vocab;
-  auto shards = std::make_shared<TokenShards>(TokenShards::open(stage.data, stage.split, expected));
+  if (!run.tokenizer.empty()) expected.tokenizer = fingerprint(Tokenizer::from_file(run.tokenizer.front()));
+  return std::make_shared<TokenShards>(TokenShards::open(stage.data, name, expected));
+}
+
+}  // namespace
+
+ReadSequence shard_sequences(const RunConfig& run, const StageConfig& stage) {
+  const auto shards = open_shards(run, stage, stage.split);
   const RowOrder order(shards->rows(stage.sequence), run.seed);
   return [shards, order, length = stage.sequence](int64_t seen, int ahead, TrainBatch& batch) {
     TokenRow row;
     shards->read(order.row(seen), length, ahead, row);
     add_sequence(batch, length, row.tokens, row.starts, row.loss);
   };
+}
+
+HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage) {
+  const auto shards = open_shards(run, stage, stage.held_out);
+  return {shards->rows(stage.sequence),
+          [shards, length = stage.sequence](int64_t row, int ahead, TrainBatch& batch) {
+            TokenRow tokens;
+            shards->read(row, length, ahead, tokens);
+            add_sequence(batch, length, tokens.tokens, tokens.starts, tokens.loss);
+          }};
 }
 
 Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, bool resume) {

@@ -9,6 +9,12 @@
 
 namespace minke {
 
+// Sequences that are not trained on.
+struct HeldOut {
+  int64_t sequences = 0;
+  ReadSequence read;
+};
+
 // What a run tells while it goes on.
 struct Progressed {
   const RunConfig& run;
@@ -22,6 +28,7 @@ struct Progressed {
 struct RunHooks {
   // Where the sequences of a stage come from. Throws Error naming the data at fault.
   std::function<ReadSequence(const RunConfig&, const StageConfig&)> data;
+  std::function<HeldOut(const RunConfig&, const StageConfig&)> held_out = {};  // of stages that evaluate
   std::function<void(const Progressed&)> progress = {};
   std::function<void(const std::string&)> say = {};  // events, for people: a checkpoint, a loss that jumped
   std::function<bool()> stopped = {};                // asked after every step
@@ -37,6 +44,7 @@ Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, b
 
 // The folder of token shards that a stage names.
 ReadSequence shard_sequences(const RunConfig& run, const StageConfig& stage);
+HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage);
 
 fs::path checkpoint_folder(const RunConfig& run);
 fs::path log_file(const RunConfig& run);

@@ -93,8 +93,10 @@ TEST(Loop, LearnsAndSavesWhatOtherProgramsRead) {
 
 TEST(Loop, TrainsOnTokenShardsAndNamesWhatIsWrongWithThem) {
   const TemporaryFolder folder;
-  const RunConfig run = run_config(folder, kDeepSeek, stage("", 20));
+  const RunConfig run = run_config(folder, kDeepSeek, stage(R"(, "evaluate_steps": 8)", 20));
   RunHooks h;
+  std::vector<std::string> said;
+  h.say = [&](const std::string& text) { said.push_back(text); };
   h.data = shard_sequences;
   double last = 0;
   h.progress = [&](const Progressed& p) { last = p.report->losses.language; };
@@ -114,8 +116,13 @@ TEST(Loop, TrainsOnTokenShardsAndNamesWhatIsWrongWithThem) {
   expect_says(error_of([&] { train(m.ctx, run, h, true); }), "50");  // the model has fewer
   set.vocab = 40;
   write_shard(folder / "none" / "train-00000.tokens", set, 0, content);
+  write_shard(folder / "none" / "val-00000.tokens", set, 0, content);
+  h.held_out = held_out_shards;
   ASSERT_EQ(train(m.ctx, run, h, true), Outcome::done);
   EXPECT_LT(last, 0.8 * std::log(40));
+  ASSERT_GE(said.size(), 3u);
+  expect_says(said[0], "step 8: held-out loss");
+  expect_says(said.back(), "step 20: held-out loss");
 }
 
 TEST(Loop, StoppedAnywhereAndResumedItEndsWithTheSameBits) {

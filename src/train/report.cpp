@@ -28,6 +28,7 @@ struct Curve {
 
 std::vector<Curve> empty_curves() {
   return {{"loss", "loss of the next token (nats)"},
+          {"held_out_loss", "held-out loss of the next token (nats)"},
           {"mtp_loss", "loss of the token after it (nats)"},
           {"indexer_loss", "indexer: divergence from attention (nats)"},
           {"norm", "norm of the gradients", true},

@@ -128,6 +128,8 @@ StageConfig read_stage(const Json& json, const std::string& where, const RunConf
   s.balance = fields.number("balance", 0, 10).value_or(models && s.config.moe ? 1e-4 : 0);
   const bool biased = models && s.config.moe && s.config.moe->router_bias;
   s.bias_speed = fields.number("bias_speed", 0, 1).value_or(biased ? 0.001 : 0);
+  s.evaluate_steps = fields.integer("evaluate_steps", 0, 1 << 30).value_or(0);
+  s.held_out = fields.string("held_out").value_or("val");
   s.lora = lora_config(fields, s.config);
   fields.finish();
   if (s.sequence > s.config.context)

@@ -28,10 +28,12 @@ struct StageConfig {
   RateSchedule rate;
   AdamW adamw;
   IndexerPart indexer = IndexerPart::none;
-  double mtp = 0;         // weight of the loss of multi-token prediction
-  double balance = 0;     // alpha of the sequence-wise balance loss
-  double bias_speed = 0;  // gamma of the router's bias
-  LoraConfig lora;        // rank 0: the weights themselves are trained
+  double mtp = 0;              // weight of the loss of multi-token prediction
+  double balance = 0;          // alpha of the sequence-wise balance loss
+  double bias_speed = 0;       // gamma of the router's bias
+  int64_t evaluate_steps = 0;  // the held-out loss every so many steps; 0: never
+  std::string held_out;        // the shards it is of
+  LoraConfig lora;             // rank 0: the weights themselves are trained
 
   bool trains_mtp() const { return mtp > 0 && config.mtp_layers > 0; }
 };

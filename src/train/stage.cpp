@@ -111,6 +111,22 @@ StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequenc
   return report;
 }
 
+double StageTrainer::held_out_loss(int64_t sequences, const ReadSequence& read) {
+  PassOptions options{run_.precision, {}};
+  options.objective.indexer = stage_.indexer;
+  double sum = 0;
+  int64_t counted = 0;
+  for (int64_t first = 0; first < sequences; first += stage_.pass) {
+    TrainBatch batch;
+    for (int64_t i = first; i < std::min(first + stage_.pass, sequences); ++i) read(i, 1, batch);
+    options.objective.counted = std::max<int64_t>(batch.counted(), 1);
+    const double mean = evaluate_pass(ctx_, options, trainee(), state_, batch).language;
+    sum += mean * static_cast<double>(batch.counted());
+    counted += batch.counted();
+  }
+  return counted > 0 ? sum / static_cast<double>(counted) : 0;
+}
+
 void StageTrainer::balance(StepReport& report) const {
   for (const std::vector<int64_t>& layer : loads_) {
     if (layer.empty()) continue;

@@ -33,6 +33,8 @@ class StageTrainer {
   // Loss and gradients of step `step` (1, 2, ...) whose sequences begin after `seen` others; nothing is
   // changed.
   StepReport gradients(int64_t step, int64_t seen, const ReadSequence& read);
+  // Mean cross-entropy of the next token over sequences that are not trained on.
+  double held_out_loss(int64_t sequences, const ReadSequence& read);
   // Takes the step whose gradients were the last computed. `updates`: how many came before in this stage.
   void update(const StepReport& report, int64_t updates);
 

@@ -10,7 +10,7 @@ import unittest
 
 from common import MINKE, ROOT, Case, environment
 
-SHARDS = ROOT / "tests" / "e2e" / "shards"  # documents of this project, a token a byte
+TEXTS = ROOT / "docs" / "decisions"
 
 CONFIG = {
     "architectures": ["DeepseekV32ForCausalLM"], "hidden_size": 32, "intermediate_size": 64,
@@ -19,16 +19,16 @@ CONFIG = {
     "scoring_func": "sigmoid", "norm_topk_prob": True, "routed_scaling_factor": 2.5, "num_attention_heads": 4,
     "num_key_value_heads": 4, "q_lora_rank": 16, "kv_lora_rank": 16, "qk_nope_head_dim": 8,
     "qk_rope_head_dim": 8, "v_head_dim": 8, "index_n_heads": 4, "index_head_dim": 16, "index_topk": 8,
-    "num_nextn_predict_layers": 1, "vocab_size": 256, "rms_norm_eps": 1e-6, "rope_theta": 10000,
+    "num_nextn_predict_layers": 1, "vocab_size": 300, "rms_norm_eps": 1e-6, "rope_theta": 10000,
     "max_position_embeddings": 256}
 
 
 def run_config(**changes):
-    stage = {"name": "main", "data": str(SHARDS), "split": "docs", "steps": 60, "sequence": 64, "batch": 8, "pass": 4,
+    stage = {"name": "main", "data": "data", "steps": 60, "sequence": 64, "batch": 8, "pass": 4,
              "rate": 5e-3, "warmup": 10, "final_rate": 1e-3, "indexer": "none"}
     stage.update(changes.pop("stage", {}))
     return {"model": {"config": CONFIG, "deviation": 0.02}, "output": "run", "checkpoint_steps": 10,
-            "format": "f32", "stages": [stage], **changes}
+            "format": "f32", "tokenizer": "tokenizer/tokenizer.json", "stages": [stage], **changes}
 
 
 class Train(Case):
@@ -36,6 +36,9 @@ class Train(Case):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
+        tokenizer = self.folder / "tokenizer"
+        self.minke("tokenizer", "train", TEXTS, "-o", tokenizer, "--vocab", 300)
+        self.minke("data", TEXTS, "--tokenizer", tokenizer, "-o", self.folder / "data", "--val", 0.1)
 
     def write(self, name="config.json", **changes):
         path = self.folder / name
@@ -57,7 +60,9 @@ class Train(Case):
         self.assertFalse((self.folder / "run").exists())
 
     def test_a_killed_run_goes_on_to_the_same_model(self):
-        whole, killed = self.write(output="whole"), self.write("killed.json", output="killed")
+        stage = {"evaluate_steps": 30}
+        whole = self.write(output="whole", stage=stage)
+        killed = self.write("killed.json", output="killed", stage=stage)
         self.minke("train", whole)
         for delay in (0.3, 0.5, 0.7):
             child = subprocess.Popen([MINKE, "train", killed, "--resume"], env=environment(), stdout=subprocess.DEVNULL)
@@ -76,10 +81,15 @@ class Train(Case):
         name = pathlib.Path("model") / "model.safetensors"
         self.assertEqual((self.folder / "whole" / name).read_bytes(), (self.folder / "killed" / name).read_bytes())
         for output in ("whole", "killed"):
-            losses = [line["loss"] for line in self.log(output)]
+            losses = [line["loss"] for line in self.log(output) if "loss" in line]
             self.assertEqual(len(losses), 60)
             self.assertLess(sum(losses[-5:]) / 5, 0.75 * losses[0])
-        self.assertEqual([line["loss"] for line in self.log("whole")], [line["loss"] for line in self.log("killed")])
+            held_out = [line["held_out_loss"] for line in self.log(output) if "held_out_loss" in line]
+            self.assertEqual(len(held_out), 2)
+            self.assertLess(held_out[1], held_out[0])
+        same = ("step", "loss", "norm", "held_out_loss", "expert_load")
+        for a, b in zip(self.log("whole"), self.log("killed")):
+            self.assertEqual([a.get(k) for k in same], [b.get(k) for k in same])
         self.assertIn("<svg", (self.folder / "whole" / "report.html").read_text())
 
     def test_the_trained_model_is_inspected_and_converted_like_any_other(self):
@@ -102,8 +112,8 @@ class Train(Case):
         self.fails("train", config, says=["holds checkpoints", "--resume"])
         self.fails("train", self.write(stage={"steps": 3}), "--resume", says="another run")
         broken = self.folder / "shards"
-        shutil.copytree(SHARDS, broken)
-        shard = next(broken.glob("*.tokens"))
+        shutil.copytree(self.folder / "data", broken)
+        shard = next(broken.glob("train-*.tokens"))
         shard.write_bytes(shard.read_bytes()[:-9])
         self.fails("train", self.write(output="other", stage={"data": str(broken)}), says=shard.name)
         wild = self.write(output="wild", stage={"rate": 9.0, "clip": 0, "warmup": 0, "final_rate": 9.0, "beta2": 0.1})
