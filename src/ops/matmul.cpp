@@ -19,19 +19,26 @@ constexpr int kPieceLanes = 240;            // of each operand at most, a multip
 constexpr int kPackPanels = 8;              // packed in one piece of work
 constexpr int64_t kAloneMultiplies = 1 << 16;  // no more than that is not worth waking anybody
 
+int round_up(int64_t n, int multiple) { return static_cast<int>((n + multiple - 1) / multiple * multiple); }
+
 // Lanes of an operand, and their panels.
 struct Lanes {
   DenseSource source;
   std::byte* packed = nullptr;
   int64_t panel_bytes = 0;
+  int words = 0;     // of a panel that are multiplied
   bool pack = true;  // else they are packed already
 
   int panels() const { return (source.lanes + kDenseLanes - 1) / kDenseLanes; }
-  int64_t bytes() const { return panels() * panel_bytes; }
+  int64_t bytes() const { return pack ? panels() * panel_bytes : 0; }  // that packing takes
+  // Lanes [first, first + count); first is a multiple of kDenseLanes.
   Lanes part(int first, int count) const {
     Lanes p = *this;
-    p.source.data += first * (source.adjacent ? 1 : source.stride);
     p.source.lanes = count;
+    if (pack)
+      p.source.data += first * (source.adjacent ? 1 : source.stride);
+    else
+      p.packed += first / kDenseLanes * panel_bytes;
     return p;
   }
 };
@@ -43,7 +50,18 @@ Lanes lanes_of(const Kernels& kernels, Precision precision, const MatrixView& m,
   const bool bf16 = precision == Precision::bf16, adjacent = m.transposed != right;
   const int64_t at = first * (adjacent ? m.stride : 1);
   const DenseSource source{m.data + at, m.stride, adjacent, right ? m.cols : m.rows, depth, bf16};
-  return {source, nullptr, (kernels.dense_words(bf16, depth) + 1) * int64_t{kDenseLanes} * 4};
+  const int words = kernels.dense_words(bf16, depth);
+  return {source, nullptr, (words + 1) * int64_t{kDenseLanes} * 4, words};
+}
+
+// The same of a packed matrix, its first `cols` columns. `first` is even.
+Lanes lanes_of(const Kernels& kernels, const PackedMatrix& m, int cols, int first, int depth) {
+  const bool bf16 = m.precision() == Precision::bf16;
+  const DenseSource source{nullptr, 0, false, cols, depth, bf16};
+  const int64_t before = int64_t{kernels.dense_words(bf16, first)} * kDenseLanes * 4;
+  // It is only read.
+  return {source, const_cast<std::byte*>(m.data()) + before, m.panel_bytes(),
+          kernels.dense_words(bf16, depth), false};
 }
 
 // Packed lanes meet packed lanes.
@@ -51,10 +69,35 @@ struct Meeting {
   Lanes left, right;
   float* out;
   int64_t stride;
-  bool add;
+  bool add;  // to what out holds
 
   int64_t multiplies() const { return int64_t{left.source.lanes} * right.source.lanes * left.source.depth; }
 };
+
+// Of a product, what numbers [first, first + depth) of every sum give: added to those before them.
+Meeting meeting_of(const Kernels& kernels, Precision precision, const MatrixProduct& p, int first,
+                   int depth) {
+  return {lanes_of(kernels, precision, p.a, false, first, depth),
+          p.packed ? lanes_of(kernels, *p.packed, p.b.cols, first, depth)
+                   : lanes_of(kernels, precision, p.b, true, first, depth),
+          p.out, p.stride, p.add || first > 0};
+}
+
+// f(first, depth) for the parts of every sum that are multiplied at once.
+template <typename F>
+void for_each_depth(const Kernels& kernels, Precision precision, int depth, const F& f) {
+  const int words = kernels.dense_words(precision == Precision::bf16, depth);
+  const int parts = std::max(1, (words + kMaxWords - 1) / kMaxWords);
+  const int part = std::max(2, round_up((depth + parts - 1) / parts, 2));
+  for (int k = 0; k == 0 || k < depth; k += part) f(k, std::min(part, depth - k));
+}
+
+void check(Precision precision, const MatrixProduct& p) {
+  MINKE_CHECK(p.a.cols == p.b.rows, "[{}][{}] times [{}][{}]", p.a.rows, p.a.cols, p.b.rows, p.b.cols);
+  if (p.packed)
+    MINKE_CHECK(p.packed->precision() == precision && p.b.rows <= p.packed->rows() &&
+                p.b.cols <= p.packed->cols());
+}
 
 // How a meeting is cut into pieces that threads claim.
 struct Pieces {
@@ -63,10 +106,8 @@ struct Pieces {
   int64_t count() const { return int64_t{row_pieces} * col_pieces; }
 };
 
-int round_up(int64_t n, int multiple) { return static_cast<int>((n + multiple - 1) / multiple * multiple); }
-
 Pieces pieces_of(const Meeting& m, int64_t wanted) {
-  const int fit = static_cast<int>(kPieceBytes / (m.left.panel_bytes / kDenseLanes)) / 48 * 48;
+  const int fit = static_cast<int>(kPieceBytes / (4 * m.left.words + 4)) / 48 * 48;
   const int most = std::clamp(fit, 48, kPieceLanes);
   Pieces p;
   const auto cut = [&] {
@@ -85,21 +126,22 @@ Pieces pieces_of(const Meeting& m, int64_t wanted) {
   return p;
 }
 
-// Rows [i, i + rows) and columns [j, j + cols) of a meeting; i and j are multiples of kDenseLanes.
-void multiply_block(const Context& ctx, const Meeting& m, int i, int rows, int j, int cols) {
+void multiply_piece(const Kernels& kernels, const Meeting& m, const Pieces& p, int64_t piece) {
+  const int i = static_cast<int>(piece % p.row_pieces) * p.rows,
+            j = static_cast<int>(piece / p.row_pieces) * p.cols;
   DenseBlock block;
   block.a = m.left.packed + i / kDenseLanes * m.left.panel_bytes;
   block.b = m.right.packed + j / kDenseLanes * m.right.panel_bytes;
   block.a_panel = m.left.panel_bytes;
   block.b_panel = m.right.panel_bytes;
-  block.words = ctx.kernels.dense_words(m.left.source.bf16, m.left.source.depth);
-  block.rows = rows;
-  block.cols = cols;
+  block.words = m.left.words;
+  block.rows = std::min(p.rows, m.left.source.lanes - i);
+  block.cols = std::min(p.cols, m.right.source.lanes - j);
   block.bf16 = m.left.source.bf16;
   block.out = m.out + i * m.stride + j;
   block.stride = m.stride;
   block.add = m.add;
-  ctx.kernels.dense_multiply(block);
+  kernels.dense_multiply(block);
 }
 
 // f(item, piece of it) for all pieces of all items; ends[i] is how many the items up to i have.
@@ -145,12 +187,7 @@ void run(const Context& ctx, std::span<const Meeting> meetings) {
     ends.push_back((ends.empty() ? 0 : ends.back()) + pieces.back().count());
   }
   for_each_piece(ctx, ends, alone, [&](size_t item, int64_t piece) {
-    const Meeting& m = meetings[item];
-    const Pieces& p = pieces[item];
-    const int i = static_cast<int>(piece % p.row_pieces) * p.rows,
-              j = static_cast<int>(piece / p.row_pieces) * p.cols;
-    multiply_block(ctx, m, i, std::min(p.rows, m.left.source.lanes - i), j,
-                   std::min(p.cols, m.right.source.lanes - j));
+    multiply_piece(ctx.kernels, meetings[item], pieces[item], piece);
   });
 }
 
@@ -165,21 +202,17 @@ std::byte* packed_memory(int64_t bytes) {
 
 // A product of any size: the smaller operand is packed whole, the larger one part by part.
 void run_large(const Context& ctx, Precision precision, const MatrixProduct& p) {
-  const int words = ctx.kernels.dense_words(precision == Precision::bf16, p.a.cols);
-  const int chunks = std::max(1, (words + kMaxWords - 1) / kMaxWords);
-  const int depth = std::max(2, round_up((p.a.cols + chunks - 1) / chunks, 2));
-  for (int k = 0; k == 0 || k < p.a.cols; k += depth) {
-    const int here = std::min(depth, p.a.cols - k);
-    Meeting m{lanes_of(ctx.kernels, precision, p.a, false, k, here),
-              lanes_of(ctx.kernels, precision, p.b, true, k, here), p.out, p.stride, p.add || k > 0};
+  for_each_depth(ctx.kernels, precision, p.a.cols, [&](int k, int depth) {
+    Meeting m = meeting_of(ctx.kernels, precision, p, k, depth);
     const bool left_larger = m.left.source.lanes > m.right.source.lanes;
     Lanes &larger = left_larger ? m.left : m.right, &smaller = left_larger ? m.right : m.left;
     const int step = std::max(kDenseLanes, static_cast<int>(kPackedBytes / larger.panel_bytes) * kDenseLanes);
     const int parts = (larger.source.lanes + step - 1) / step, lanes = larger.source.lanes;
     const int part = parts == 0 ? 1 : round_up((lanes + parts - 1) / parts, 48);
-    smaller.packed =
-        packed_memory(smaller.bytes() + round_up(part, kDenseLanes) / kDenseLanes * larger.panel_bytes);
-    larger.packed = smaller.packed + smaller.bytes();
+    const int64_t part_bytes = round_up(part, kDenseLanes) / kDenseLanes * larger.panel_bytes;
+    std::byte* memory = packed_memory(smaller.bytes() + part_bytes);
+    if (smaller.pack) smaller.packed = memory;
+    if (larger.pack) larger.packed = memory + smaller.bytes();
     const Lanes whole = larger;
     for (int first = 0; first < lanes; first += part) {
       larger = whole.part(first, std::min(part, lanes - first));
@@ -187,17 +220,32 @@ void run_large(const Context& ctx, Precision precision, const MatrixProduct& p) 
       run(ctx, std::span(&m, 1));
       smaller.pack = false;
     }
-  }
+  });
 }
 
-// Many small products, each from packing to sums by one thread, in its own cache.
-void run_each(const Context& ctx, std::span<Meeting> meetings) {
+// Gives what is to be packed its place from `at` on; returns what comes behind.
+std::byte* lay_out(Meeting& m, std::byte* at) {
+  for (Lanes* l : {&m.left, &m.right}) {
+    if (!l->pack) continue;
+    l->packed = at;
+    at += l->bytes();
+  }
+  return at;
+}
+
+// On this thread, in its own memory.
+void run_here(const Kernels& kernels, Meeting m) {
+  lay_out(m, packed_memory(m.left.bytes() + m.right.bytes()));
+  for (const Lanes* l : {&m.left, &m.right})
+    if (l->pack) kernels.dense_pack(l->source, l->packed, l->panel_bytes);
+  const Pieces p = pieces_of(m, 1);
+  for (int64_t piece = 0; piece < p.count(); ++piece) multiply_piece(kernels, m, p, piece);
+}
+
+// Many small products, each from packing to sums by one thread.
+void run_each(const Context& ctx, std::span<const Meeting> meetings) {
   ctx.pool.for_each(static_cast<int64_t>(meetings.size()), 1, [&](int64_t i, int64_t, int) {
-    Meeting& m = meetings[static_cast<size_t>(i)];
-    m.left.packed = packed_memory(m.left.bytes() + m.right.bytes());
-    m.right.packed = m.left.packed + m.left.bytes();
-    for (const Lanes* l : {&m.left, &m.right}) ctx.kernels.dense_pack(l->source, l->packed, l->panel_bytes);
-    multiply_block(ctx, m, 0, m.left.source.lanes, 0, m.right.source.lanes);
+    run_here(ctx.kernels, meetings[static_cast<size_t>(i)]);
   });
 }
 
@@ -206,24 +254,44 @@ void run_together(const Context& ctx, std::span<Meeting> meetings) {
   int64_t bytes = 0;
   for (const Meeting& m : meetings) bytes += m.left.bytes() + m.right.bytes();
   std::byte* at = packed_memory(bytes);
-  for (Meeting& m : meetings) {
-    for (Lanes* l : {&m.left, &m.right}) {
-      l->packed = at;
-      at += l->bytes();
-    }
-  }
+  for (Meeting& m : meetings) at = lay_out(m, at);
   run(ctx, meetings);
 }
 
 }  // namespace
 
+void PackedMatrix::make_room(const Kernels& kernels, Precision precision, const MatrixView& b) {
+  precision_ = precision;
+  rows_ = b.rows;
+  cols_ = b.cols;
+  Lanes lanes = lanes_of(kernels, precision, b, true, 0, b.rows);
+  panel_bytes_ = lanes.panel_bytes;
+  if (memory_.size() >= lanes.bytes()) return;
+  memory_ = {};
+  memory_ = Memory(lanes.bytes(), "a packed matrix");
+}
+
+void PackedMatrix::pack(const Context& ctx, Precision precision, const MatrixView& b) {
+  make_room(ctx.kernels, precision, b);
+  const Lanes lanes = lanes_of(ctx.kernels, precision, b, true, 0, b.rows);
+  const int step = kPackPanels * kDenseLanes;
+  ctx.pool.for_each(b.cols, step, [&](int64_t begin, int64_t end, int) {
+    const Lanes part = lanes.part(static_cast<int>(begin), static_cast<int>(end - begin));
+    ctx.kernels.dense_pack(part.source, memory_.data() + begin / kDenseLanes * panel_bytes_, panel_bytes_);
+  });
+}
+
+void PackedMatrix::pack_here(const Kernels& kernels, Precision precision, const MatrixView& b) {
+  make_room(kernels, precision, b);
+  kernels.dense_pack(lanes_of(kernels, precision, b, true, 0, b.rows).source, memory_.data(), panel_bytes_);
+}
+
 void matmul(const Context& ctx, Precision precision, std::span<const MatrixProduct> products) {
   std::vector<Meeting> small, medium;
   int64_t bytes = 0;  // of medium ones
   for (const MatrixProduct& p : products) {
-    MINKE_CHECK(p.a.cols == p.b.rows, "[{}][{}] times [{}][{}]", p.a.rows, p.a.cols, p.b.rows, p.b.cols);
-    const Meeting m{lanes_of(ctx.kernels, precision, p.a, false, 0, p.a.cols),
-                    lanes_of(ctx.kernels, precision, p.b, true, 0, p.a.cols), p.out, p.stride, p.add};
+    check(precision, p);
+    const Meeting m = meeting_of(ctx.kernels, precision, p, 0, p.a.cols);
     const int64_t here = m.left.bytes() + m.right.bytes();
     if (ctx.kernels.dense_words(precision == Precision::bf16, p.a.cols) > kMaxWords || here > kPackedBytes) {
       run_large(ctx, precision, p);
@@ -251,6 +319,13 @@ void matmul(const Context& ctx, Precision precision, const MatrixView& a, const 
             int64_t stride, bool add) {
   const MatrixProduct product{a, b, out, stride, add};
   matmul(ctx, precision, std::span(&product, 1));
+}
+
+void matmul_here(const Kernels& kernels, Precision precision, const MatrixProduct& p) {
+  check(precision, p);
+  for_each_depth(kernels, precision, p.a.cols, [&](int first, int depth) {
+    run_here(kernels, meeting_of(kernels, precision, p, first, depth));
+  });
 }
 
 }  // namespace minke

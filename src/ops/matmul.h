@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 
+#include "base/memory.h"
 #include "ops/context.h"
 
 namespace minke {
@@ -29,6 +30,30 @@ struct MatrixView {
 void matmul(const Context& ctx, Precision precision, const MatrixView& a, const MatrixView& b, float* out,
             int64_t stride, bool add = false);
 
+// The right operand of many products, packed once: a weight for all passes of a step, or keys for all
+// queries.
+class PackedMatrix {
+ public:
+  // Of b. Memory is kept from one call to the next.
+  void pack(const Context& ctx, Precision precision, const MatrixView& b);
+  // The same by the calling thread alone.
+  void pack_here(const Kernels& kernels, Precision precision, const MatrixView& b);
+
+  Precision precision() const { return precision_; }
+  int rows() const { return rows_; }
+  int cols() const { return cols_; }
+  const std::byte* data() const { return memory_.data(); }  // panels of kDenseLanes columns
+  int64_t panel_bytes() const { return panel_bytes_; }
+
+ private:
+  void make_room(const Kernels& kernels, Precision precision, const MatrixView& b);
+
+  Memory memory_;
+  Precision precision_ = Precision::f32;
+  int rows_ = 0, cols_ = 0;
+  int64_t panel_bytes_ = 0;
+};
+
 // Several products at once: of the heads of an attention, or of experts. None may write what another one
 // reads or writes. Threads wait for each other once in many products.
 struct MatrixProduct {
@@ -36,7 +61,14 @@ struct MatrixProduct {
   float* out;  // [a.rows][b.cols], row i at out + i * stride
   int64_t stride;
   bool add = false;
+  // In b's place, of the same precision; of b only rows and cols are looked at, and they may be fewer: the
+  // first rows and columns are taken. An odd number of rows wants the next one to be finite.
+  const PackedMatrix* packed = nullptr;
 };
 void matmul(const Context& ctx, Precision precision, std::span<const MatrixProduct> products);
+
+// One product by the calling thread alone, to the same bits: for what runs inside a region of the pool. Packs
+// its operands whole.
+void matmul_here(const Kernels& kernels, Precision precision, const MatrixProduct& product);
 
 }  // namespace minke

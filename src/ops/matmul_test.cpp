@@ -3,7 +3,9 @@
 
 #include "ops/matmul.h"
 
+#include <bit>
 #include <cmath>
+#include <memory>
 
 #include <gtest/gtest.h>
 
@@ -60,6 +62,10 @@ void expect_sums(Precision precision, const Operands& a, const Operands& b, bool
   }
 }
 
+struct Sizes {
+  int rows, depth, cols;
+};
+
 int any(Random& random, int most) { return 1 + static_cast<int>(random.below(static_cast<uint64_t>(most))); }
 
 class Matmul : public testing::TestWithParam<Precision> {};
@@ -79,21 +85,148 @@ TEST_P(Matmul, IsTheSumOfProducts) {
 
 TEST_P(Matmul, EveryInstructionSetAndNumberOfThreadsGivesTheSameBits) {
   Random random(2);
-  const int sizes[][3] = {{1, 1, 1},    {5, 2, 17},   {16, 64, 16},   {31, 33, 47},
-                          {128, 96, 8}, {9, 500, 49}, {130, 70, 300}, {64, 1, 257}};
-  for (const auto& [rows, depth, cols] : sizes) {
+  TestContext reference(1, false, Isa::scalar);
+  std::vector<std::unique_ptr<TestContext>> tests;
+  for (const Isa isa : supported_isas())
+    for (const int threads : {1, 3}) tests.push_back(std::make_unique<TestContext>(threads, false, isa));
+  for (const auto& [rows, depth, cols] : {Sizes{1, 1, 1},
+                                          {5, 2, 17},
+                                          {16, 64, 16},
+                                          {31, 33, 47},
+                                          {128, 96, 8},
+                                          {9, 500, 49},
+                                          {130, 70, 300},
+                                          {64, 1, 257}}) {
     for (int form = 0; form < 8; ++form) {
       const Operands a(random, rows, depth, form & 1, 1), b(random, depth, cols, form & 2, 2);
       const bool add = form & 4;
-      TestContext reference(1, false, Isa::scalar);
       const auto expected = product(reference.ctx, GetParam(), a, b, add);
-      for (const Isa isa : supported_isas()) {
-        for (const int threads : {1, 3}) {
-          TestContext test(threads, false, isa);
-          ASSERT_EQ(product(test.ctx, GetParam(), a, b, add), expected)
-              << rows << 'x' << depth << 'x' << cols << " form " << form << ' ' << name(isa) << " threads "
-              << threads;
-        }
+      for (const auto& test : tests)
+        ASSERT_EQ(product(test->ctx, GetParam(), a, b, add), expected)
+            << rows << 'x' << depth << 'x' << cols << " form " << form << ' ' << name(test->ctx.kernels.isa)
+            << " threads " << test->ctx.pool.size();
+    }
+  }
+}
+
+TEST_P(Matmul, LargeOnesGoPartByPart) {
+  Random random(3);
+  TestContext one(1), two(2), reference(1, false, Isa::avx2);
+  for (const auto& [rows, depth, cols] : {Sizes{20, 2501, 40}, {3, 2050, 2200}, {2201, 1100, 5}}) {
+    const Operands a(random, rows, depth, rows < 10, 0), b(random, depth, cols, cols < 10, 0);
+    for (const bool add : {false, true}) {
+      const auto out = product(two.ctx, GetParam(), a, b, add);
+      if (!add) expect_sums(GetParam(), a, b, add, out);
+      ASSERT_EQ(product(one.ctx, GetParam(), a, b, add), out) << rows;
+      if (supported(Isa::avx2)) {
+        ASSERT_EQ(product(reference.ctx, GetParam(), a, b, add), out) << rows;
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, ManyAtOnceGiveWhatEachGives) {
+  Random random(4);
+  TestContext test(2);
+  for (const int count : {0, 1, 3, 40}) {
+    std::vector<Operands> left, right;
+    std::vector<std::vector<float>> expected;
+    for (int i = 0; i < count; ++i) {
+      const int rows = any(random, 60), depth = any(random, i % 10 ? 60 : 1500),
+                cols = any(random, i % 13 ? 90 : 900);
+      left.emplace_back(random, rows, depth, random.below(2), 1);
+      right.emplace_back(random, depth, cols, random.below(2), 2);
+      expected.push_back(product(test.ctx, GetParam(), left.back(), right.back(), i % 2));
+    }
+    std::vector<std::vector<float>> out, here;
+    std::vector<MatrixProduct> products;
+    for (size_t i = 0; i < expected.size(); ++i) {
+      out.emplace_back(expected[i].size(), 3.0f);
+      here.push_back(out.back());
+    }
+    for (size_t i = 0; i < expected.size(); ++i) {
+      const int64_t stride = right[i].view.cols + kPad;
+      products.push_back({left[i].view, right[i].view, out[i].data(), stride, i % 2 == 1});
+      matmul_here(test.ctx.kernels, GetParam(),
+                  {left[i].view, right[i].view, here[i].data(), stride, i % 2 == 1});
+    }
+    matmul(test.ctx, GetParam(), products);
+    EXPECT_EQ(out, expected);
+    EXPECT_EQ(here, expected);
+  }
+}
+
+TEST_P(Matmul, APackedOperandGivesTheSame) {
+  Random random(7);
+  TestContext test(2);
+  PackedMatrix packed, here;
+  for (const auto& [rows, depth, cols] :
+       {Sizes{40, 64, 100}, {3, 2501, 300}, {700, 30, 17}, {2, 2050, 2200}}) {
+    for (const bool transposed : {false, true}) {
+      const Operands a(random, rows, depth, false, 0), b(random, depth, cols, transposed, 1);
+      packed.pack(test.ctx, GetParam(), b.view);
+      here.pack_here(test.ctx.kernels, GetParam(), b.view);
+      const auto expected = product(test.ctx, GetParam(), a, b, false);
+      for (const PackedMatrix* p : {&packed, &here}) {
+        std::vector<float> out(expected.size(), 3.0f), first(out);
+        const MatrixView shape{nullptr, depth, cols, 0, false};
+        const MatrixProduct whole{a.view, shape, out.data(), cols + kPad, false, p};
+        matmul(test.ctx, GetParam(), std::span(&whole, 1));
+        ASSERT_EQ(out, expected) << rows << ' ' << depth << ' ' << cols;
+        out.assign(out.size(), 3.0f);
+        matmul_here(test.ctx.kernels, GetParam(), whole);
+        ASSERT_EQ(out, expected) << rows << ' ' << depth << ' ' << cols;
+      }
+    }
+  }
+}
+
+TEST_P(Matmul, OfAPackedOperandTheFirstRowsAndColumns) {
+  Random random(8);
+  TestContext test(2);
+  const Operands a(random, 30, 100, false, 0), b(random, 100, 80, true, 0);
+  PackedMatrix packed;
+  packed.pack(test.ctx, GetParam(), b.view);
+  for (const auto& [rows, cols] : {std::pair{100, 33}, {51, 80}, {2, 5}}) {
+    Operands left = a, right = b;
+    left.view.cols = right.view.rows = rows;
+    right.view.cols = cols;
+    const auto expected = product(test.ctx, GetParam(), left, right, true);
+    std::vector<float> out(expected.size(), 3.0f);
+    left.view.data = left.memory.data();
+    matmul_here(test.ctx.kernels, GetParam(),
+                {left.view, right.view, out.data(), cols + kPad, true, &packed});
+    ASSERT_EQ(out, expected) << rows << ' ' << cols;
+  }
+}
+
+// Gradients of what is next to impossible are smaller than the smallest normal number.
+TEST_P(Matmul, DenormalsGiveTheSameBitsEverywhere) {
+  Random random(5);
+  Operands a(random, 20, 50, false, 0), b(random, 50, 33, true, 0);
+  for (float& x : a.memory) x *= random.below(2) ? 3e-39f : 1e-20f;
+  for (float& x : b.memory) x *= random.below(2) ? 3e-39f : random.below(2) ? 1e-18f : 1.0f;
+  TestContext reference(1, false, Isa::scalar);
+  const auto expected = product(reference.ctx, GetParam(), a, b, false);
+  for (const Isa isa : supported_isas()) {
+    TestContext test(1, false, isa);
+    ASSERT_EQ(product(test.ctx, GetParam(), a, b, false), expected) << name(isa);
+  }
+}
+
+TEST_P(Matmul, WhatIsNotFiniteIsSeen) {
+  Random random(6);
+  for (const Isa isa : supported_isas()) {
+    TestContext test(1, false, isa);
+    for (const uint32_t bits : {0x7f800000u, 0x7fc00000u, 0x7f800001u, 0xffffffffu}) {
+      for (const bool transposed : {false, true}) {
+        Operands a(random, 3, 7, transposed, 0), b(random, 7, 5, false, 0);
+        a.memory[a.memory.size() / 2] = std::bit_cast<float>(bits);  // in the middle either way
+        const auto out = product(test.ctx, GetParam(), a, b, false);
+        for (int i = 0; i < 3; ++i)
+          for (int j = 0; j < 5; ++j)
+            EXPECT_EQ(std::isfinite(out[static_cast<size_t>(i * (5 + kPad) + j)]), i != 1)
+                << name(isa) << bits;
       }
     }
   }
