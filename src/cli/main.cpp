@@ -99,6 +99,7 @@ int run(int argc, char** argv) {
   add_kl(app, action);
   add_tokenizer(app, action);
   add_data(app, action);
+  add_train(app, action);
   return parse_and_act(app, action, argc, argv);
 }
 

@@ -1,0 +1,207 @@
+#include <chrono>
+#include <optional>
+
+#include <CLI/CLI.hpp>
+#include <fmt/format.h>
+
+#include "base/cpu.h"
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "cli/signals.h"
+#include "plan/counts.h"
+#include "train/cost.h"
+#include "train/loop.h"
+#include "train/measure.h"
+
+namespace minke {
+namespace {
+
+struct Flags {
+  std::string config, isa;
+  int threads = 0;
+  bool dry_run = false, resume = false, json = false;
+};
+
+using Clock = std::chrono::steady_clock;
+
+Isa isa_of(const Flags& flags) {
+  if (flags.isa.empty()) return supported_isas().back();
+  const std::optional<Isa> isa = isa_by_name(flags.isa);
+  if (!isa || !supported(*isa)) throw Error("is none that this processor has", "--isa " + flags.isa);
+  return *isa;
+}
+
+std::string duration_text(double seconds) {
+  const auto minutes = static_cast<int64_t>(seconds / 60);
+  if (minutes < 1) return fmt::format("{:.0f} s", seconds);
+  if (minutes < 120) return fmt::format("{} min", minutes);
+  return fmt::format("{:.1f} h", seconds / 3600);
+}
+
+// What a run takes, measured where it is a matter of speed.
+struct Estimate {
+  Counts counts;
+  RunMemory memory;
+  double flops = 0, seconds = 0, peak = 0;
+  int64_t tokens = 0;
+  std::vector<StepSpeed> stages;
+};
+
+Estimate estimate(const Context& ctx, const RunConfig& run) {
+  Estimate e;
+  e.counts = count(run.config);
+  e.memory = run_memory(run, ctx.pool.size());
+  e.flops = run_flops(run);
+  e.tokens = run_tokens(run);
+  e.peak = peak_flops(ctx, run.precision);
+  for (int i = 0; i < static_cast<int>(run.stages.size()); ++i) {
+    const StageConfig& stage = run.stages[static_cast<size_t>(i)];
+    e.stages.push_back(measure_stage(ctx, run, i, 3));
+    const double tokens =
+        static_cast<double>(sequences_before(stage.batch, stage.steps + 1)) * stage.sequence;
+    e.seconds += tokens / e.stages.back().tokens_per_second;
+  }
+  return e;
+}
+
+Json to_json(const Estimate& e, const RunConfig& run) {
+  Json json =
+      JsonObject{{"parameters", e.counts.total + e.counts.mtp}, {"active_parameters", e.counts.active}};
+  json.set("memory", JsonObject{{"weights", e.memory.weights},
+                                {"gradients", e.memory.gradients},
+                                {"moments", e.memory.moments},
+                                {"activations", e.memory.activations},
+                                {"total", e.memory.total()}});
+  json.set("tokens", e.tokens);
+  json.set("flops", e.flops);
+  json.set("seconds", e.seconds);
+  json.set("peak_flops_per_second", e.peak);
+  JsonArray stages;
+  for (size_t i = 0; i < e.stages.size(); ++i)
+    stages.push_back(JsonObject{{"name", run.stages[i].name},
+                                {"steps", run.stages[i].steps},
+                                {"tokens_per_second", e.stages[i].tokens_per_second},
+                                {"flops_per_second", e.stages[i].flops_per_second}});
+  json.set("stages", std::move(stages));
+  return json;
+}
+
+void print(const Estimate& e, const RunConfig& run) {
+  fmt::print("parameters   {:.2f} M, {:.2f} M of them active for a token\n",
+             static_cast<double>(e.counts.total + e.counts.mtp) / 1e6,
+             static_cast<double>(e.counts.active) / 1e6);
+  fmt::print("memory       {} (weights {}, gradients {}, moments {}, activations {})\n",
+             bytes_text(e.memory.total()), bytes_text(e.memory.weights), bytes_text(e.memory.gradients),
+             bytes_text(e.memory.moments), bytes_text(e.memory.activations));
+  fmt::print("work         {:.3g} tokens, {:.3g} floating-point operations\n", static_cast<double>(e.tokens),
+             e.flops);
+  for (size_t i = 0; i < e.stages.size(); ++i)
+    fmt::print("{:<12} {} steps, {:.0f} tokens/s, {:.1f} GFLOP/s, {:.0f} % of the measured {} peak\n",
+               run.stages[i].name, run.stages[i].steps, e.stages[i].tokens_per_second,
+               e.stages[i].flops_per_second / 1e9, 100 * e.stages[i].flops_per_second / e.peak,
+               run.precision == Precision::bf16 ? "bf16" : "f32");
+  fmt::print("time         about {}\n", duration_text(e.seconds));
+}
+
+// A line every other second, and of the last step.
+class Report {
+ public:
+  Report(const RunConfig& run, double peak, bool json) : run_(run), peak_(peak), json_(json) {}
+
+  void operator()(const Progressed& p) {
+    ++steps_;
+    seconds_ += p.seconds;
+    if (p.report) {
+      tokens_ += p.report->tokens;
+      flops_ += p.flops;
+    }
+    const bool last = p.number == run_.steps();
+    if (json_ || (!last && Clock::now() - shown_ < std::chrono::seconds(2)) || !p.report) return;
+    shown_ = Clock::now();
+    const double left = seconds_ / steps_ * static_cast<double>(run_.steps() - p.number);
+    std::string line =
+        fmt::format("{} {}/{}  loss {:.4f}", run_.stages[static_cast<size_t>(p.position.stage)].name,
+                    p.number, run_.steps(), p.report->losses.language);
+    if (p.report->losses.mtp > 0) line += fmt::format("  mtp {:.4f}", p.report->losses.mtp);
+    if (p.report->losses.indexer > 0) line += fmt::format("  indexer {:.4f}", p.report->losses.indexer);
+    line += fmt::format("  norm {:.3g}  rate {:.3g}", p.report->norm, p.report->rate);
+    if (p.report->busiest > 0)
+      line += fmt::format("  load {:.2f}-{:.2f}", p.report->idlest, p.report->busiest);
+    line +=
+        fmt::format("  {:.0f} tokens/s  {:.0f} % of peak  {} left", static_cast<double>(tokens_) / seconds_,
+                    100 * flops_ / seconds_ / peak_, duration_text(left));
+    fmt::print("{}\n", line);
+    std::fflush(stdout);
+  }
+
+ private:
+  const RunConfig& run_;
+  double peak_;
+  bool json_;
+  Clock::time_point shown_ = Clock::now();
+  int64_t steps_ = 0, tokens_ = 0;
+  double seconds_ = 0, flops_ = 0;
+};
+
+int run_training(const Flags& flags) {
+  std::optional<Signals> signals;  // before there are other threads
+  if (!flags.dry_run) signals.emplace();
+  const RunConfig run = read_run_config(flags.config);
+  const int threads = flags.threads > 0 ? flags.threads : run.threads > 0 ? run.threads : usable_cores();
+  require_run_memory(run, threads);
+  ThreadPool pool(threads);
+  const Context ctx{pool, kernels_for(isa_of(flags)), Comm{}};
+  if (flags.dry_run) {
+    for (const StageConfig& stage : run.stages) shard_sequences(run, stage);  // whether the data is there
+    const Estimate e = estimate(ctx, run);
+    if (flags.json)
+      fmt::print("{}\n", to_string(to_json(e, run)));
+    else
+      print(e, run);
+    return kExitOk;
+  }
+  RunHooks hooks;
+  Report report(run, peak_flops(ctx, run.precision), flags.json);
+  hooks.data = shard_sequences;
+  hooks.held_out = held_out_shards;
+  hooks.progress = [&](const Progressed& p) { report(p); };
+  hooks.say = [](const std::string& text) { fmt::print(stderr, "minke train: {}\n", text); };
+  hooks.stopped = [&] { return signals->wait(std::chrono::milliseconds(0)) == Signal::end; };
+  const Outcome outcome = train(ctx, run, hooks, flags.resume);
+  if (outcome == Outcome::stopped) {
+    fmt::print(stderr, "minke train: stopped, with a checkpoint in {}; --resume goes on\n",
+               checkpoint_folder(run).string());
+    return kExitInterrupted;
+  }
+  if (flags.json)
+    fmt::print("{}\n",
+               to_string(JsonObject{{"model", (run.output / "model").string()}, {"steps", run.steps()}}));
+  else
+    fmt::print("the model is in {}\n", (run.output / "model").string());
+  return kExitOk;
+}
+
+}  // namespace
+
+void add_train(CLI::App& app, Action& action) {
+  auto flags = std::make_shared<Flags>();
+  CLI::App& command = *app.add_subcommand("train", "Train a model, or go on with one");
+  command
+      .add_option("CONFIG", flags->config, "JSON file that names model, data and stages (docs/training.md)")
+      ->required();
+  command.add_flag(
+      "--dry-run", flags->dry_run,
+      "Say what it takes: parameters, memory, operations, and hours as three steps of each stage suggest");
+  command.add_flag("--resume", flags->resume, "Go on from the newest checkpoint, where there is one");
+  command.add_option("--threads", flags->threads, "Threads (else the config's, else one a core)")
+      ->check(CLI::Range(1, 4096));
+  command.add_option("--isa", flags->isa, "Instruction set instead of the widest");
+  command.add_flag("--json", flags->json, "Print JSON");
+  command.footer(
+      "Examples:\n  minke train tiny.json --dry-run\n  minke train tiny.json\n  minke train tiny.json "
+      "--resume\n"
+      "Ctrl-C or SIGTERM ends it after the step, with a checkpoint.");
+  command.callback([flags, &action] { action = [flags] { return run_training(*flags); }; });
+}
+
+}  // namespace minke

@@ -1,0 +1,114 @@
+// What training needs beside the forward pass: products of small f32 tiles, and derivatives of row functions.
+
+#include "kernels/training.h"
+
+#include "kernels/exp.h"
+#include "kernels/simd.h"
+#include "kernels/tables.h"
+
+namespace minke {
+namespace {
+
+constexpr int kLanes = 16;
+
+// Rows [i, i + R) of A times V words of B's columns: the accumulators stay in registers over all of k.
+template <int R, int V>
+MINKE_INLINE void block(const TileProduct& p, int i, int j, int columns) {
+  Vf sums[R][V];
+  const auto last = [&](int v) { return columns - v * kLanes; };
+  unroll<R>([&](auto r) MINKE_INLINED {
+    unroll<V>([&](auto v) MINKE_INLINED {
+      float* out = p.out + (i + r) * p.out_stride + j + v * kLanes;
+      sums[r][v] = p.add ? load_first(out, last(v)) : zero_f();
+    });
+  });
+  for (int k = 0; k < p.inner; ++k) {
+    Vf words[V];
+    const float* b = p.b + k * p.b_stride + j;
+    unroll<V>([&](auto v) MINKE_INLINED { words[v] = load_first(b + v * kLanes, last(v)); });
+    unroll<R>([&](auto r) MINKE_INLINED {
+      const Vf a = set1(p.a[(i + r) * p.a_row + k * p.a_column]);
+      unroll<V>([&](auto v) MINKE_INLINED { sums[r][v] = fma(a, words[v], sums[r][v]); });
+    });
+  }
+  unroll<R>([&](auto r) MINKE_INLINED {
+    unroll<V>([&](auto v) MINKE_INLINED {
+      store_first(p.out + (i + r) * p.out_stride + j + v * kLanes, sums[r][v], last(v));
+    });
+  });
+}
+
+// As block, with all its lanes.
+template <int R, int V>
+MINKE_INLINE void whole_block(const TileProduct& p, int i, int j) {
+  Vf sums[R][V];
+  unroll<R>([&](auto r) MINKE_INLINED {
+    unroll<V>([&](auto v) MINKE_INLINED {
+      sums[r][v] = p.add ? load(p.out + (i + r) * p.out_stride + j + v * kLanes) : zero_f();
+    });
+  });
+  for (int k = 0; k < p.inner; ++k) {
+    Vf words[V];
+    const float* b = p.b + k * p.b_stride + j;
+    unroll<V>([&](auto v) MINKE_INLINED { words[v] = load(b + v * kLanes); });
+    unroll<R>([&](auto r) MINKE_INLINED {
+      const Vf a = set1(p.a[(i + r) * p.a_row + k * p.a_column]);
+      unroll<V>([&](auto v) MINKE_INLINED { sums[r][v] = fma(a, words[v], sums[r][v]); });
+    });
+  }
+  unroll<R>([&](auto r) MINKE_INLINED {
+    unroll<V>([&](auto v)
+                  MINKE_INLINED { store(p.out + (i + r) * p.out_stride + j + v * kLanes, sums[r][v]); });
+  });
+}
+
+void tile_product(const TileProduct& p) {
+  for_each_tile(0, p.rows, [&](auto tile, int i) MINKE_INLINED {
+    constexpr int R = decltype(tile)::value;
+    int j = 0;
+    for (; j + 2 * kLanes <= p.columns; j += 2 * kLanes) whole_block<R, 2>(p, i, j);
+    for (; j < p.columns; j += kLanes) block<R, 1>(p, i, j, p.columns - j < kLanes ? p.columns - j : kLanes);
+  });
+}
+
+// With s = 1 / sqrt(mean(x^2) + eps): dx = s (w dy - x s^2 mean(w dy x)).
+float rmsnorm_backward(const float* x, const float* w, float eps, const float* dy, int n, float* dx) {
+  Vf squares = zero_f(), along = zero_f();
+  for (int i = 0; i < n; i += kLanes) {
+    const int m = n - i < kLanes ? n - i : kLanes;
+    const Vf v = load_first(x + i, m);
+    squares = fma(v, v, squares);
+    along = fma(mul(load_first(w + i, m), load_first(dy + i, m)), v, along);
+  }
+  const float scale = 1.0f / __builtin_sqrtf(sum(squares) / static_cast<float>(n) + eps);
+  const Vf s = set1(scale), back = set1(-scale * scale * scale * sum(along) / static_cast<float>(n));
+  for (int i = 0; i < n; i += kLanes) {
+    const int m = n - i < kLanes ? n - i : kLanes;
+    const Vf d = mul(load_first(w + i, m), load_first(dy + i, m));
+    store_first(dx + i, fma(s, d, fma(back, load_first(x + i, m), load_first(dx + i, m))), m);
+  }
+  return scale;
+}
+
+// With g = sigmoid(gate): the derivative of gate * g is g (1 + gate (1 - g)).
+void silu_mul_backward(const float* gate, const float* up, const float* dy, int n, float* dgate, float* dup) {
+  for (int i = 0; i < n; i += kLanes) {
+    const int m = n - i < kLanes ? n - i : kLanes;
+    const Vf x = load_first(gate + i, m), d = load_first(dy + i, m), one = set1(1.0f);
+    const Vf g = div(one, add(one, exp(sub(zero_f(), x))));
+    const Vf slope = mul(g, fma(x, sub(one, g), one));
+    const Vf u = load_first(up + i, m);
+    store_first(dup + i, mul(d, mul(x, g)), m);
+    store_first(dgate + i, mul(mul(d, u), slope), m);
+  }
+}
+
+}  // namespace
+
+TrainingKernels MINKE_JOIN(training_table_, MINKE_ISA)();
+
+TrainingKernels MINKE_JOIN(training_table_, MINKE_ISA)() {
+  return {tile_product, rmsnorm_backward, silu_mul_backward};
+}
+
+}  // namespace minke

@@ -1,0 +1,75 @@
+// Training's kernels: right against double, and the same bits on every instruction set, at every edge.
+
+#include "kernels/training.h"
+
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "kernels/test_data.h"
+
+namespace minke {
+namespace {
+
+TEST(TileProduct, EqualsTheFormulaOnEveryInstructionSet) {
+  Random random(1);
+  for (const int rows : {1, 3, 8, 13})
+    for (const int columns : {1, 15, 16, 33, 70})
+      for (const int inner : {1, 17})
+        for (const bool transposed : {false, true}) {
+          const int64_t b_stride = columns + 3, out_stride = columns + 1;
+          const auto a = random_floats(random, rows * inner), b = random_floats(random, inner * b_stride),
+                     before = random_floats(random, rows * out_stride);
+          std::vector<float> first;
+          for (const Isa isa : supported_isas()) {
+            std::vector<float> out = before;
+            const TileProduct p{rows,
+                                columns,
+                                inner,
+                                a.data(),
+                                transposed ? 1 : inner,
+                                transposed ? rows : 1,
+                                b.data(),
+                                b_stride,
+                                out.data(),
+                                out_stride,
+                                transposed};
+            training_kernels_for(isa).tile_product(p);
+            if (first.empty()) first = out;
+            ASSERT_EQ(out, first) << name(isa);
+          }
+          for (int i = 0; i < rows; ++i)
+            for (int64_t j = 0; j < out_stride; ++j) {
+              const size_t at = static_cast<size_t>(i * out_stride + j);
+              double sum = transposed ? before[at] : 0;
+              for (int k = 0; k < inner; ++k)
+                sum += double{a[static_cast<size_t>(transposed ? k * rows + i : i * inner + k)]} *
+                       b[static_cast<size_t>(k * b_stride + j)];
+              if (j < columns)
+                ASSERT_NEAR(first[at], sum, 1e-5);
+              else
+                ASSERT_EQ(first[at], before[at]) << "beside the product";
+            }
+        }
+}
+
+TEST(TrainingRows, GiveTheSameBitsEverywhere) {
+  Random random(2);
+  for (const int n : {1, 15, 16, 100, 577}) {
+    const auto x = random_floats(random, n), w = random_floats(random, n), dy = random_floats(random, n);
+    std::vector<float> first;
+    for (const Isa isa : supported_isas()) {
+      const TrainingKernels& k = training_kernels_for(isa);
+      std::vector<float> dx = dy, dgate(x.size()), dup(x.size());
+      dx.push_back(k.rmsnorm_backward(x.data(), w.data(), 1e-5f, dy.data(), n, dx.data()));
+      k.silu_mul_backward(x.data(), w.data(), dy.data(), n, dgate.data(), dup.data());
+      dx.insert(dx.end(), dgate.begin(), dgate.end());
+      dx.insert(dx.end(), dup.begin(), dup.end());
+      if (first.empty()) first = dx;
+      ASSERT_EQ(dx, first) << name(isa) << ' ' << n;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace minke

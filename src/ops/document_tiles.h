@@ -1,0 +1,47 @@
+#pragma once
+// How attention and indexer of training cut documents: into tiles of queries, each of which meets all the
+// keys that its last row sees.
+
+#include <algorithm>
+#include <cstdint>
+
+#include "kernels/training.h"
+#include "ops/context.h"
+
+namespace minke {
+
+constexpr int kQueryTile = 32;
+
+inline void tile_product(const Context& ctx, const TileProduct& product) {
+  training_kernels_for(ctx.kernels.isa).tile_product(product);
+}
+
+struct QueryTile {
+  int first, count;  // positions in the document
+  int visible() const { return first + count; }
+};
+
+// Tile i of a document; count <= 0 behind the last.
+inline QueryTile query_tile(int tokens, int i) {
+  const int first = i * kQueryTile;
+  return {first, std::min(kQueryTile, tokens - first)};
+}
+
+template <typename F>
+void for_each_query_tile(int tokens, const F& f) {
+  for (int i = 0; i * kQueryTile < tokens; ++i) f(query_tile(tokens, i));
+}
+
+// Numbers from row to row of a tile: whole cache lines, and no two rows in the same place of a cache.
+inline int64_t tile_stride(int tokens) { return (int64_t{tokens} + 15) / 16 * 16 + 16; }
+
+// out[c * out_stride + r] = x[r * stride + c].
+inline void transpose_rows(const float* x, int64_t stride, int rows, int cols, float* out,
+                           int64_t out_stride) {
+  constexpr int kBlock = 16;
+  for (int r = 0; r < rows; r += kBlock)
+    for (int c = 0; c < cols; ++c)
+      for (int i = r; i < std::min(r + kBlock, rows); ++i) out[c * out_stride + i] = x[i * stride + c];
+}
+
+}  // namespace minke

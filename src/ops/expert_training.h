@@ -1,0 +1,44 @@
+#pragma once
+// Mixture of experts in training (MODEL.md 2.8): rows are sorted by expert, and what each expert made of them
+// is kept for the way back.
+
+#include "ops/experts.h"
+#include "ops/projection.h"
+
+namespace minke {
+
+// The experts' matrices, and where their gradients go; without data of a matrix none is computed.
+struct ExpertGradient {
+  float *gate, *up, *down;
+};
+
+// S = tokens * active slots, each a (token, choice).
+struct TrainedExperts {
+  int experts, active, inter;
+  std::span<const Expert> weights;  // [experts], f32
+  const int32_t* ids;               // [tokens][active]
+  const float* router_weights;      // [tokens][active]
+  // Kept from forward to backward
+  int32_t* order;    // [S]: slot of each (token, choice)
+  int32_t* starts;   // [experts + 1]: first slot of each expert
+  float *gate, *up;  // [S][inter], by slot
+};
+
+// Memory of one call.
+struct ExpertScratch {
+  float* rows;         // [S][dim]
+  float* back;         // [S][dim]
+  float* inner;        // [S][inter]
+  float *dgate, *dup;  // [S][inter]
+};
+
+// out[t] += sum over the chosen of router_weight * expert(x[t]).
+void train_experts(const Context& ctx, Precision precision, const TrainedExperts& e, const Rows& x,
+                   const ExpertScratch& scratch, float* out);
+
+// dx[t] += its gradient; drouter [tokens][active] = that of the router's weights; gradient [experts].
+void train_experts_backward(const Context& ctx, Precision precision, const TrainedExperts& e, const Rows& x,
+                            const float* dout, const ExpertScratch& scratch, float* dx, float* drouter,
+                            std::span<const ExpertGradient> gradients);
+
+}  // namespace minke

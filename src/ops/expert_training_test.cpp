@@ -1,0 +1,123 @@
+#include "ops/expert_training.h"
+
+#include "ops/test_gradient.h"
+
+namespace minke {
+namespace {
+
+constexpr int kTokens = 5, kDim = 6, kInter = 4, kExperts = 4, kActive = 2;
+
+Mat mat(const std::vector<float>& values, int rows, int cols) {
+  return {
+      reinterpret_cast<const std::byte*>(values.data()), nullptr, Format::f32, rows, cols, int64_t{cols} * 4};
+}
+
+struct Values {
+  std::vector<float> x, router, weights[3];  // gate, up, down of all experts
+};
+
+double reference(const std::vector<int32_t>& ids, const std::vector<float>& dout, const Doubles& x,
+                 const Doubles& router, const Doubles& gate, const Doubles& up, const Doubles& down) {
+  double sum = 0;
+  for (int i = 0; i < kTokens * kActive; ++i) {
+    const int t = i / kActive, e = ids[static_cast<size_t>(i)];
+    Doubles inner(kInter);
+    for (int j = 0; j < kInter; ++j) {
+      double g = 0, u = 0;
+      for (int d = 0; d < kDim; ++d) {
+        const size_t at = static_cast<size_t>((e * kInter + j) * kDim + d);
+        g += gate[at] * x[static_cast<size_t>(t * kDim + d)];
+        u += up[at] * x[static_cast<size_t>(t * kDim + d)];
+      }
+      inner[static_cast<size_t>(j)] = g / (1 + std::exp(-g)) * u;
+    }
+    for (int d = 0; d < kDim; ++d)
+      for (int j = 0; j < kInter; ++j)
+        sum += dout[static_cast<size_t>(t * kDim + d)] * router[static_cast<size_t>(i)] *
+               down[static_cast<size_t>((e * kDim + d) * kInter + j)] * inner[static_cast<size_t>(j)];
+  }
+  return sum;
+}
+
+TEST(ExpertTraining, GradientsAreThoseOfTheFormula) {
+  Random random(1);
+  constexpr int kSlots = kTokens * kActive, kSize = kExperts * kInter * kDim;
+  Values v{random_floats(random, kTokens * kDim),
+           random_floats(random, kSlots),
+           {random_floats(random, kSize), random_floats(random, kSize), random_floats(random, kSize)}};
+  const std::vector<int32_t> ids = {0, 1, 1, 3, 0, 3, 0, 1, 1, 3};  // nobody goes to expert 2
+  const auto dout = random_floats(random, kTokens * kDim);
+  std::vector<Expert> experts;
+  std::vector<float> grads[3] = {std::vector<float>(kSize), std::vector<float>(kSize),
+                                 std::vector<float>(kSize)};
+  std::vector<ExpertGradient> gradients;
+  for (int e = 0; e < kExperts; ++e) {
+    const int64_t at = int64_t{e} * kInter * kDim;
+    const auto part = [&](int i, int rows, int cols) {
+      return Mat{reinterpret_cast<const std::byte*>(v.weights[i].data() + at),
+                 nullptr,
+                 Format::f32,
+                 rows,
+                 cols,
+                 int64_t{cols} * 4};
+    };
+    experts.push_back({part(0, kInter, kDim), part(1, kInter, kDim), part(2, kDim, kInter)});
+    gradients.push_back({grads[0].data() + at, grads[1].data() + at, grads[2].data() + at});
+  }
+  TestContext t(2);
+  std::vector<int32_t> order(kSlots), starts(kExperts + 1);
+  std::vector<float> gate(kSlots * kInter), up(gate.size()), rows(kSlots * kDim), back(rows.size()),
+      inner(gate.size()), dgate(gate.size()), dup(gate.size()), out(kTokens * kDim), dx(out.size()),
+      drouter(kSlots);
+  const TrainedExperts e{kExperts,        kActive,      kInter,        experts,     ids.data(),
+                         v.router.data(), order.data(), starts.data(), gate.data(), up.data()};
+  const ExpertScratch scratch{rows.data(), back.data(), inner.data(), dgate.data(), dup.data()};
+  const Rows x{v.x.data(), kDim, kTokens, kDim};
+  train_experts(t.ctx, Precision::f32, e, x, scratch, out.data());
+  train_experts_backward(t.ctx, Precision::f32, e, x, dout.data(), scratch, dx.data(), drouter.data(),
+                         gradients);
+  const Doubles X = doubles(v.x), R = doubles(v.router), G = doubles(v.weights[0]), U = doubles(v.weights[1]),
+                D = doubles(v.weights[2]);
+  EXPECT_NEAR(weighted(doubles(out), dout), reference(ids, dout, X, R, G, U, D), 1e-4);
+  expect_gradient(v.x, dx, [&](const Doubles& at) { return reference(ids, dout, at, R, G, U, D); }, "x");
+  expect_gradient(
+      v.router, drouter, [&](const Doubles& at) { return reference(ids, dout, X, at, G, U, D); }, "router");
+  expect_gradient(
+      v.weights[0], grads[0], [&](const Doubles& at) { return reference(ids, dout, X, R, at, U, D); },
+      "gate");
+  expect_gradient(
+      v.weights[1], grads[1], [&](const Doubles& at) { return reference(ids, dout, X, R, G, at, D); }, "up");
+  expect_gradient(
+      v.weights[2], grads[2], [&](const Doubles& at) { return reference(ids, dout, X, R, G, U, at); },
+      "down");
+}
+
+TEST(ExpertTraining, ProjectionsAndBiases) {
+  Random random(2);
+  TestContext t(2);
+  constexpr int kRows = 4, kOut = 3;
+  const auto x = random_floats(random, kRows * kDim), w = random_floats(random, kOut * kDim),
+             dy = random_floats(random, kRows * kOut);
+  std::vector<float> dx(x.size()), dw(w.size()), db(kOut);
+  const Rows back{dy.data(), kOut, kRows, kOut};
+  project_backward(t.ctx, Precision::f32, {x.data(), kDim, kRows, kDim}, mat(w, kOut, kDim), back,
+                   {dx.data(), kDim}, false, dw.data());
+  bias_backward(t.ctx, back, db.data());
+  const auto f = [&](const Doubles& a, const Doubles& b, const Doubles& c) {
+    double sum = 0;
+    for (size_t r = 0; r < kRows; ++r)
+      for (size_t o = 0; o < kOut; ++o) {
+        double y = c[o];
+        for (size_t i = 0; i < kDim; ++i) y += b[o * kDim + i] * a[r * kDim + i];
+        sum += dy[r * kOut + o] * y;
+      }
+    return sum;
+  };
+  const std::vector<float> b(kOut);
+  expect_gradient(x, dx, [&](const Doubles& at) { return f(at, doubles(w), doubles(b)); }, "x");
+  expect_gradient(w, dw, [&](const Doubles& at) { return f(doubles(x), at, doubles(b)); }, "w");
+  expect_gradient(b, db, [&](const Doubles& at) { return f(doubles(x), doubles(w), at); }, "b");
+}
+
+}  // namespace
+}  // namespace minke

@@ -1,0 +1,79 @@
+#include "train/cost.h"
+
+#include <algorithm>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/memory.h"
+#include "plan/counts.h"
+#include "train/buffers.h"
+#include "train/parameters.h"
+#include "train/stage.h"
+
+namespace minke {
+namespace {
+
+RunMemory stage_memory(const RunConfig& run, const StageConfig& stage, int threads) {
+  RunMemory m;
+  m.weights = parameter_bytes(stage.config);
+  m.gradients = parameter_bytes(stage.config, trained_weights(stage));
+  m.moments = 2 * m.gradients;
+  m.activations = train_state_bytes(stage.config, limits_of(run, stage, threads));
+  return m;
+}
+
+// Sequences of the steps of a stage.
+int64_t sequences(const StageConfig& stage) { return sequences_before(stage.batch, stage.steps + 1); }
+
+}  // namespace
+
+RunMemory run_memory(const RunConfig& run, int threads) {
+  RunMemory most;
+  for (const StageConfig& stage : run.stages) {
+    const RunMemory m = stage_memory(run, stage, threads);
+    if (m.total() > most.total()) most = m;
+  }
+  return most;
+}
+
+double step_flops(const StageConfig& stage, int64_t tokens) {
+  const Counts counts = count(stage.config);
+  double weights = static_cast<double>(counts.active_without_embedding());
+  if (stage.config.tied) weights += static_cast<double>(counts.embedding);  // as the head
+  int layers = stage.config.layers;
+  if (stage.trains_mtp()) {
+    weights +=
+        static_cast<double>(counts.mtp_active) + static_cast<double>(stage.config.vocab) * stage.config.dim;
+    ++layers;
+  }
+  // Half of a sequence's positions are visible on average; in decompressed form, whatever serving would take.
+  const Config& c = stage.config;
+  const int64_t widths = c.mla ? c.mla->nope + c.mla->rope + c.mla->v : 2 * c.head_dim;
+  const double attention =
+      static_cast<double>(layers) * c.heads * static_cast<double>(widths) * stage.sequence / 2.0;
+  const double learned = stage.lora.rank > 0 ? 4 : 6;  // frozen weights need no gradient
+  return static_cast<double>(tokens) * (learned * weights + 6 * attention);
+}
+
+double run_flops(const RunConfig& run) {
+  double all = 0;
+  for (const StageConfig& stage : run.stages) all += step_flops(stage, sequences(stage) * stage.sequence);
+  return all;
+}
+
+int64_t run_tokens(const RunConfig& run) {
+  int64_t all = 0;
+  for (const StageConfig& stage : run.stages) all += sequences(stage) * stage.sequence;
+  return all;
+}
+
+void require_run_memory(const RunConfig& run, int threads) {
+  const int64_t needed = run_memory(run, threads).total(), there = machine_memory();
+  if (needed <= there) return;
+  throw Error(
+      fmt::format("{} MB of memory are needed, the machine has {}", needed / 1'000'000, there / 1'000'000),
+      run.path.string(), "a smaller \"pass\", or \"recompute\": true, takes less");
+}
+
+}  // namespace minke

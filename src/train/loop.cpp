@@ -1,0 +1,289 @@
+#include "train/loop.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <memory>
+#include <system_error>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "model/load.h"
+#include "train/cost.h"
+#include "train/log.h"
+#include "train/report.h"
+#include "train/save.h"
+#include "train/shards.h"
+
+namespace minke {
+namespace {
+
+constexpr int64_t kMostSkipped = 5;  // steps passed over one after the other: more is no matter of their data
+constexpr int64_t kStepsToJudge = 20;  // whose losses make a mean that a jump is seen against
+constexpr double kMeanKeeps = 0.98;
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+class Loop {
+ public:
+  Loop(const Context& ctx, const RunConfig& run, const RunHooks& hooks)
+      : ctx_(ctx), run_(run), hooks_(hooks), identity_(run.identity()) {}
+
+  Outcome go(bool resume) {
+    start(resume);
+    TrainLog log(log_file(run_), number());
+    log_ = &log;
+    if (!newest_checkpoint(checkpoint_folder(run_))) checkpoint();  // what a first jump rolls back to
+    for (; at_.stage < static_cast<int>(run_.stages.size()); next_stage())
+      if (train_stage() == Outcome::stopped) return Outcome::stopped;
+    return Outcome::done;
+  }
+
+ private:
+  const StageConfig& stage() const { return run_.stages[static_cast<size_t>(at_.stage)]; }
+  // Steps of the whole run that are done.
+  int64_t number() const {
+    int64_t all = at_.step;
+    for (int i = 0; i < at_.stage; ++i) all += run_.stages[static_cast<size_t>(i)].steps;
+    return all;
+  }
+  void say(const std::string& text) const {
+    if (hooks_.say) hooks_.say(text);
+  }
+
+  void start(bool resume);
+  void open_stage();
+  void next_stage();
+  Outcome train_stage();
+  bool step();
+  bool jumped(const StepReport& report) const;
+  void roll_back(const StepReport& report);
+  void evaluate();
+  void took(const StepReport* report, double seconds);
+  RunNumbers numbers() const;
+  void checkpoint();
+  void save() const;
+
+  const Context& ctx_;
+  const RunConfig& run_;
+  const RunHooks& hooks_;
+  const std::string identity_;
+  Parameters parameters_;
+  std::unique_ptr<StageTrainer> trainer_;
+  ReadSequence read_;
+  HeldOut held_out_;
+  RunPosition at_;
+  TrainLog* log_ = nullptr;
+};
+
+void Loop::start(bool resume) {
+  std::error_code failed;
+  fs::create_directories(checkpoint_folder(run_), failed);
+  if (failed) throw Error(fmt::format("cannot be made: {}", failed.message()), run_.output.string());
+  const std::optional<fs::path> newest = newest_checkpoint(checkpoint_folder(run_));
+  if (newest && !resume)
+    throw Error("holds checkpoints of a run", run_.output.string(),
+                "--resume goes on with it; another output folder begins anew");
+  if (newest) at_ = read_position(*newest, identity_);
+  if (at_.stage > static_cast<int>(run_.stages.size())) throw Error("has a stage too many", newest->string());
+  parameters_ = run_.from.empty() ? random_parameters(run_.config, run_.deviation, run_.seed)
+                                  : parameters_of(load_model(run_.from));
+  open_stage();
+  if (!newest) return;
+  at_ = read_checkpoint(*newest, identity_, numbers());
+  say(fmt::format("goes on after step {} ({})", number(), newest->filename().string()));
+}
+
+// The optimiser of a stage begins with it: its moments are of what that stage trains.
+void Loop::open_stage() {
+  trainer_.reset();
+  if (at_.stage == static_cast<int>(run_.stages.size())) return;
+  trainer_ = std::make_unique<StageTrainer>(ctx_, run_, at_.stage, parameters_);
+  read_ = hooks_.data(run_, stage());
+  held_out_ = stage().evaluate_steps > 0 && hooks_.held_out ? hooks_.held_out(run_, stage()) : HeldOut{};
+}
+
+void Loop::next_stage() {
+  if (at_.stage + 1 == static_cast<int>(run_.stages.size())) save();
+  RunPosition next;
+  next.stage = at_.stage + 1;
+  next.tokens = at_.tokens;
+  next.seconds = at_.seconds;
+  at_ = next;
+  if (at_.stage == static_cast<int>(run_.stages.size())) return;
+  open_stage();
+  checkpoint();
+}
+
+Outcome Loop::train_stage() {
+  while (at_.step < stage().steps) {
+    if (!step()) continue;
+    if (held_out_.sequences > 0 && (at_.step % stage().evaluate_steps == 0 || at_.step == stage().steps))
+      evaluate();
+    const bool stop = hooks_.stopped && hooks_.stopped();
+    if (stop || at_.step == stage().steps || number() % run_.checkpoint_steps == 0) checkpoint();
+    if (stop) return Outcome::stopped;
+  }
+  return Outcome::done;
+}
+
+void Loop::evaluate() {
+  const double loss = trainer_->held_out_loss(held_out_.sequences, held_out_.read);
+  if (!std::isfinite(loss)) return;  // the next step will say so
+  log_->write(JsonObject{{"step", number()}, {"stage", stage().name}, {"held_out_loss", loss}});
+  say(fmt::format("step {}: held-out loss {:.4f}", number(), loss));
+}
+
+// False where the step was undone.
+bool Loop::step() {
+  const auto started = Clock::now();
+  const int64_t current = at_.step + 1;
+  const int sequences = batch_at(stage().batch, current);
+  if (at_.skipped.contains(current)) {
+    at_.step = current;
+    at_.seen += sequences;
+    took(nullptr, seconds_since(started));
+    return true;
+  }
+  const StepReport report = trainer_->gradients(current, at_.seen, read_);
+  if (jumped(report)) {
+    roll_back(report);
+    return false;
+  }
+  const auto skipped = std::distance(at_.skipped.begin(), at_.skipped.lower_bound(current));
+  trainer_->update(report, at_.step - skipped);
+  at_.step = current;
+  at_.seen += sequences;
+  at_.tokens += report.tokens;
+  const double keeps =
+      std::min(kMeanKeeps, static_cast<double>(at_.judged) / (static_cast<double>(at_.judged) + 1));
+  at_.mean_loss = keeps * at_.mean_loss + (1 - keeps) * report.total;
+  ++at_.judged;
+  took(&report, seconds_since(started));
+  return true;
+}
+
+bool Loop::jumped(const StepReport& report) const {
+  if (!std::isfinite(report.total) || !std::isfinite(report.norm)) return true;
+  return run_.spike > 0 && at_.judged >= kStepsToJudge && report.total > run_.spike * at_.mean_loss;
+}
+
+// Back to the newest checkpoint; the step's data will be passed over when it comes to it again. That is not
+// on disk before the next checkpoint: a run that ends here finds the same jump again.
+void Loop::roll_back(const StepReport& report) {
+  const int64_t bad = at_.step + 1;
+  const std::string what =
+      std::isfinite(report.total) && std::isfinite(report.norm)
+          ? fmt::format("loss {:.4g}, {:.4g} on average before", report.total, at_.mean_loss)
+          : fmt::format("loss {:.4g}, gradients' norm {:.4g}", report.total, report.norm);
+  int64_t before = 0;  // steps that were passed over right before
+  while (at_.skipped.contains(bad - before - 1)) ++before;
+  if (before >= kMostSkipped)
+    throw Error(fmt::format("training diverges at step {} of stage '{}': {}", bad, stage().name, what),
+                run_.path.string(), "a lower \"rate\", a longer \"warmup\" or a smaller \"clip\" may help");
+  std::set<int64_t> skipped = at_.skipped;
+  skipped.insert(bad);
+  const fs::path newest = newest_checkpoint(checkpoint_folder(run_)).value();
+  at_ = read_checkpoint(newest, identity_, numbers());
+  at_.skipped = skipped;
+  say(fmt::format("step {}: {}; back to step {}, passing over that step's data", bad, what, at_.step));
+  log_->cut(number());
+  log_->write(JsonObject{{"rolled_back", bad}, {"to", at_.step}, {"stage", stage().name}, {"why", what}});
+}
+
+Json log_line(const Progressed& p) {
+  const StageConfig& stage = p.run.stages[static_cast<size_t>(p.position.stage)];
+  Json line = JsonObject{{"step", p.number}, {"stage", stage.name}, {"tokens", p.position.tokens}};
+  if (!p.report) {
+    line.set("skipped", true);
+    return line;
+  }
+  const StepReport& r = *p.report;
+  line.set("loss", r.losses.language);
+  if (stage.trains_mtp()) line.set("mtp_loss", r.losses.mtp);
+  if (stage.balance > 0) line.set("balance_loss", r.losses.balance);
+  if (stage.indexer == IndexerPart::warms_up || stage.indexer == IndexerPart::learns)
+    line.set("indexer_loss", r.losses.indexer);
+  line.set("norm", r.norm);
+  line.set("rate", r.rate);
+  if (r.busiest > 0) line.set("expert_load", JsonArray{Json(r.idlest), Json(r.busiest)});
+  line.set("tokens_per_second", static_cast<double>(r.tokens) / p.seconds);
+  line.set("flops_per_second", p.flops / p.seconds);
+  return line;
+}
+
+void Loop::took(const StepReport* report, double seconds) {
+  at_.seconds += seconds;
+  const Progressed progressed{run_,   at_,     number(),
+                              report, seconds, report ? step_flops(stage(), report->tokens) : 0};
+  log_->write(log_line(progressed));
+  if (hooks_.progress) hooks_.progress(progressed);
+}
+
+RunNumbers Loop::numbers() const {
+  if (!trainer_) return {parameters_.values(), {}, {}};
+  return {trainer_->trained(), trainer_->first(), trainer_->second()};
+}
+
+void Loop::checkpoint() {
+  write_checkpoint(checkpoint_folder(run_), number(), identity_, at_, numbers(), run_.keep);
+  write_file(run_.output / "report.html",
+             report_html(read_file(log_file(run_)), run_.output.filename().string()));
+}
+
+void Loop::save() const {
+  const StageConfig& last = run_.stages.back();
+  if (const Adapters* adapters = trainer_ ? trainer_->adapters() : nullptr) {
+    save_adapters(run_.output / "adapter", last.lora, *adapters, run_.from.string());
+    merge_adapters(ctx_, last.config, last.lora, *adapters, parameters_.weights());
+  }
+  save_model(run_.output / "model", last.config, parameters_.weights(), run_.format, run_.tokenizer);
+}
+
+}  // namespace
+
+fs::path checkpoint_folder(const RunConfig& run) { return run.output / "checkpoints"; }
+fs::path log_file(const RunConfig& run) { return run.output / "log.jsonl"; }
+
+namespace {
+
+std::shared_ptr<TokenShards> open_shards(const RunConfig& run, const StageConfig& stage,
+                                         const std::string& name) {
+  TokenShards::Expected expected;
+  expected.vocab = run.config.vocab;
+  if (!run.tokenizer.empty()) expected.tokenizer = fingerprint(Tokenizer::from_file(run.tokenizer.front()));
+  return std::make_shared<TokenShards>(TokenShards::open(stage.data, name, expected));
+}
+
+}  // namespace
+
+ReadSequence shard_sequences(const RunConfig& run, const StageConfig& stage) {
+  const auto shards = open_shards(run, stage, stage.split);
+  const RowOrder order(shards->rows(stage.sequence), run.seed);
+  return [shards, order, length = stage.sequence](int64_t seen, int ahead, TrainBatch& batch) {
+    TokenRow row;
+    shards->read(order.row(seen), length, ahead, row);
+    add_sequence(batch, length, row.tokens, row.starts, row.loss);
+  };
+}
+
+HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage) {
+  const auto shards = open_shards(run, stage, stage.held_out);
+  return {shards->rows(stage.sequence),
+          [shards, length = stage.sequence](int64_t row, int ahead, TrainBatch& batch) {
+            TokenRow tokens;
+            shards->read(row, length, ahead, tokens);
+            add_sequence(batch, length, tokens.tokens, tokens.starts, tokens.loss);
+          }};
+}
+
+Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, bool resume) {
+  return Loop(ctx, run, hooks).go(resume);
+}
+
+}  // namespace minke

@@ -1,0 +1,43 @@
+#pragma once
+// AdamW with decoupled decay (Loshchilov and Hutter, 2019), over everything that is trained.
+
+#include <string>
+#include <vector>
+
+#include "train/layer.h"
+#include "train/parameters.h"
+
+namespace minke {
+
+struct AdamW {
+  double beta1 = 0.9, beta2 = 0.95, eps = 1e-8;
+  double decay = 0.1;  // of matrices; norms and biases have none
+  double clip = 1;     // gradients' norm at most; 0: any
+};
+
+// One tensor in step with its gradient and moments, `count` numbers each.
+struct TrainedTensor {
+  std::string name;  // "wq of layer 3"
+  float *weight, *gradient, *first, *second;
+  int64_t count;
+  bool decays;
+};
+
+// The weights that have a gradient. The sets share one config; the last two are chosen as gradients is.
+std::vector<TrainedTensor> trained_tensors(const Config& config, const Weights& weights,
+                                           const Weights& gradients, const Weights& first,
+                                           const Weights& second);
+std::vector<TrainedTensor> trained_tensors(const Adapters& adapters, const Adapters& gradients,
+                                           const Adapters& first, const Adapters& second);
+
+// Square root of the sum of all gradients' squares; summed in one order whatever the threads.
+double gradient_norm(const Context& ctx, std::span<const TrainedTensor> tensors);
+
+// What gradients are multiplied by so that their norm is `clip` at most: min(1, clip / (norm + 1e-6)).
+double clip_factor(const AdamW& options, double norm);
+
+// Step number `step` (the first is 1); gradients times `factor`.
+void adamw_step(const Context& ctx, const AdamW& options, double rate, int64_t step, double factor,
+                std::span<const TrainedTensor> tensors);
+
+}  // namespace minke

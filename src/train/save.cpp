@@ -1,0 +1,205 @@
+#include "train/save.h"
+
+#include <algorithm>
+#include <functional>
+
+#include <fmt/format.h>
+
+#include "base/error.h"
+#include "base/float.h"
+#include "formats/safetensors.h"
+#include "formats/unfinished.h"
+#include "model/architecture.h"
+
+namespace minke {
+namespace {
+
+constexpr int64_t kShardBytes = 5'000'000'000;
+
+// A tensor of the folder, and how its rows come about.
+struct Tensor {
+  TensorView view;  // without bytes
+  std::function<void(int64_t row, float* values)> row;
+};
+
+// Llama's queries and keys: which row of the model becomes row r of a file that keeps halves where the model
+// keeps pairs.
+int64_t row_in_pairs(int64_t r, int64_t dims) {
+  const int64_t first = r / dims * dims, i = r % dims;
+  return first + i % (dims / 2) * 2 + i / (dims / 2);
+}
+
+bool is_turned(Role role) {
+  return role == Role::wq || role == Role::wk || role == Role::bq || role == Role::bk;
+}
+
+class Folder {
+ public:
+  Folder(const Config& config, const Weights& weights, Format format)
+      : c_(config), weights_(weights), format_(format) {}
+
+  std::vector<Tensor> tensors() {
+    Weights views = weights_;
+    for_each_weight(c_, views, [&](const WeightSlot& slot, Mat& m) { add(slot, m); });
+    return std::move(tensors_);
+  }
+
+ private:
+  void add(const WeightSlot& slot, const Mat& m) {
+    if (slot.role == Role::v_b) return;  // with k_b
+    const std::string name = sources_of(c_, slot, Container::hugging_face).front().name;
+    const bool turn = is_turned(slot.role) && !c_.rope.half && rope_half_in(c_, Container::hugging_face);
+    if (slot.role == Role::k_b) return add_latent(name, slot);
+    if (slot.vector) {
+      const int64_t dims = c_.head_dim;
+      put(name, Format::f32, {slot.cols}, [=](int64_t, float* to) {
+        for (int64_t i = 0; i < m.cols; ++i) to[i] = m.f32()[turn ? row_in_pairs(i, dims) : i];
+      });
+      return;
+    }
+    const int64_t dims = c_.head_dim;
+    const auto row = [=](int64_t r, float* to) {
+      std::copy_n(m.f32() + (turn ? row_in_pairs(r, dims) : r) * m.cols, m.cols, to);
+    };
+    put(name, format_, {slot.rows, slot.cols}, row);
+    for (const std::string& copy : copies_of(c_, slot, Container::hugging_face))
+      put(copy, format_, {slot.rows, slot.cols}, row);
+  }
+
+  // kv_b: each head's rows for keys, transposed back, and then those for values.
+  void add_latent(const std::string& name, const WeightSlot& slot) {
+    const MlaConfig m = *c_.mla;
+    const LayerWeights& layer = weights_.layers[static_cast<size_t>(slot.layer)];
+    const float *keys = layer.k_b.f32(), *values = layer.v_b.f32();
+    const int64_t per_head = m.nope + m.v;
+    put(name, format_, {c_.heads * per_head, m.kv_lora}, [=](int64_t r, float* to) {
+      const int64_t h = r / per_head, i = r % per_head;
+      if (i >= m.nope) {
+        std::copy_n(values + (h * m.v + i - m.nope) * m.kv_lora, m.kv_lora, to);
+        return;
+      }
+      for (int64_t j = 0; j < m.kv_lora; ++j) to[j] = keys[(h * m.kv_lora + j) * m.nope + i];
+    });
+  }
+
+  void put(const std::string& name, Format format, std::vector<int64_t> shape,
+           std::function<void(int64_t, float*)> row) {
+    tensors_.push_back({{.name = name, .format = format, .shape = std::move(shape)}, std::move(row)});
+  }
+
+  const Config& c_;
+  const Weights& weights_;
+  Format format_;
+  std::vector<Tensor> tensors_;
+};
+
+int64_t bytes_of(const Tensor& t) { return byte_size(t.view).value(); }
+
+void write_tensor(UnfinishedOutput& out, const Tensor& t) {
+  const int64_t cols = t.view.shape.back(), rows = t.view.count() / cols,
+                bytes = row_bytes(t.view.format, cols);
+  const int64_t at_once = std::clamp<int64_t>((1 << 20) / cols, 1, rows);
+  std::vector<float> values(static_cast<size_t>(cols));
+  std::vector<std::byte> piece;
+  for (int64_t first = 0; first < rows; first += at_once) {
+    const int64_t count = std::min(at_once, rows - first);
+    piece.resize(static_cast<size_t>(count * bytes));
+    for (int64_t r = 0; r < count; ++r) {
+      t.row(first + r, values.data());
+      info(t.view.format).quantize(values.data(), piece.data() + r * bytes, cols);
+    }
+    out.write(piece);
+  }
+}
+
+// Shards of about kShardBytes, and their index where there are several.
+void write_weights(UnfinishedOutput& out, std::span<const Tensor> tensors) {
+  std::vector<size_t> ends;
+  int64_t here = 0, all = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (here > 0 && here + bytes_of(tensors[i]) > kShardBytes) {
+      ends.push_back(i);
+      here = 0;
+    }
+    here += bytes_of(tensors[i]);
+    all += bytes_of(tensors[i]);
+  }
+  ends.push_back(tensors.size());
+  std::vector<std::pair<std::string, std::string>> shard_of;
+  size_t begin = 0;
+  for (size_t shard = 0; shard < ends.size(); begin = ends[shard++]) {
+    const std::string name = ends.size() == 1
+                                 ? "model.safetensors"
+                                 : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, ends.size());
+    const std::span<const Tensor> part = tensors.subspan(begin, ends[shard] - begin);
+    std::vector<TensorView> views;
+    for (const Tensor& t : part) {
+      views.push_back(t.view);
+      shard_of.emplace_back(t.view.name, name);
+    }
+    const std::pair<std::string, std::string> format = {"format", "pt"};
+    out.begin(name);
+    out.write(as_bytes(safetensors_header(views, {&format, 1})));
+    for (const Tensor& t : part) write_tensor(out, t);
+    out.end();
+  }
+  if (ends.size() > 1) out.write_file("model.safetensors.index.json", safetensors_index(shard_of, all));
+}
+
+UnfinishedOutput new_folder(const fs::path& path) {
+  std::error_code none;
+  fs::path unfinished = path;
+  fs::remove_all(unfinished += ".unfinished", none);  // of a run that ended while it saved
+  return UnfinishedOutput(path, {.kind = UnfinishedOutput::Kind::folder, .identity = "training"});
+}
+
+}  // namespace
+
+void save_model(const fs::path& folder, const Config& config, const Weights& weights, Format format,
+                std::span<const fs::path> files) {
+  Config as_saved = config;
+  as_saved.rope.half = rope_half_in(config, Container::hugging_face);
+  const std::vector<Tensor> tensors = Folder(config, weights, format).tensors();
+  UnfinishedOutput out = new_folder(folder);
+  write_weights(out, tensors);
+  const char* dtype = format == Format::f32 ? "float32" : "bfloat16";
+  out.write_file("config.json", to_string(config_to_json(as_saved, dtype), 2) + "\n");
+  for (const fs::path& file : files) out.write_file(file.filename().string(), read_file(file));
+  out.finish();
+}
+
+void save_adapters(const fs::path& folder, const LoraConfig& lora, const Adapters& adapters,
+                   const std::string& base) {
+  std::vector<TensorView> views;
+  for (size_t layer = 0; layer < adapters.layers().size(); ++layer) {
+    const auto add = [&](const char* matrix, const Adapter& adapter) {
+      const std::string name =
+          fmt::format("base_model.model.model.layers.{}.self_attn.{}.lora_", layer, matrix);
+      for (const auto& [letter, m] : {std::pair{"A", &adapter.a}, std::pair{"B", &adapter.b}})
+        views.push_back({.name = name + letter + ".weight",
+                         .shape = {m->rows, m->cols},
+                         .bytes = {m->data, static_cast<size_t>(m->bytes())}});
+    };
+    add("q_proj", adapters.layers()[layer].q);
+    add("v_proj", adapters.layers()[layer].v);
+  }
+  Json config =
+      JsonObject{{"peft_type", "LORA"}, {"task_type", "CAUSAL_LM"}, {"base_model_name_or_path", base}};
+  config.set("r", lora.rank);
+  config.set("lora_alpha", lora.alpha);
+  config.set("lora_dropout", 0.0);
+  config.set("bias", "none");
+  config.set("fan_in_fan_out", false);
+  config.set("inference_mode", true);
+  config.set("target_modules", JsonArray{Json("q_proj"), Json("v_proj")});
+  UnfinishedOutput out = new_folder(folder);
+  const std::pair<std::string, std::string> format = {"format", "pt"};
+  out.begin("adapter_model.safetensors");
+  out.write(as_bytes(safetensors_header(views, {&format, 1})));
+  for (const TensorView& view : views) out.write(view.bytes);
+  out.end();
+  out.write_file("adapter_config.json", to_string(config, 2) + "\n");
+  out.finish();
+}
+
+}  // namespace minke
