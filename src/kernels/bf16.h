@@ -2,11 +2,11 @@
 // Rounding to bf16, to nearest even, in the vocabulary. NaN stays NaN, and denormals become zeros where the
 // processor is told to flush them: as the instruction does that some processors have for it.
 
-#include "kernels/simd.h"
-
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
+
+#include "kernels/simd.h"
 
 namespace minke {
 namespace {
