@@ -29,7 +29,11 @@ inline void store_bf16(uint16_t* p, Vf x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
 }
 
-struct FlushDenormals {};  // dots of bf16 do by themselves
+// Dots of bf16 do by themselves.
+template <typename F>
+void flushing_denormals(const F& f) {
+  f();
+}
 
 #else
 
@@ -46,26 +50,31 @@ inline Vf round_bf16(Vf x) { return as_float(shl<16>(bits_bf16(x))); }
 inline Vi pair_bf16(Vf even, Vf odd) { return bit_or(bits_bf16(even), shl<16>(bits_bf16(odd))); }
 inline void store_bf16(uint16_t* p, Vf x) { store_u16(p, bits_bf16(x)); }
 
-// As dots of bf16 do on processors that have them, while it is there.
-class FlushDenormals {
- public:
 #if defined(__x86_64__)
-  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-  ~FlushDenormals() { _mm_setcsr(before_); }
-
- private:
-  unsigned before_;
+using ControlWord = unsigned;
+constexpr ControlWord kFlush = 0x8040;  // results and operands
+inline ControlWord control_word() { return _mm_getcsr(); }
+inline void set_control_word(ControlWord word) { _mm_setcsr(word); }
 #elif defined(__aarch64__)
-  FlushDenormals() {
-    asm volatile("mrs %0, fpcr" : "=r"(before_));
-    asm volatile("msr fpcr, %0" : : "r"(before_ | uint64_t{1} << 24));
-  }
-  ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(before_)); }
-
- private:
-  uint64_t before_;
+using ControlWord = uint64_t;
+constexpr ControlWord kFlush = 1 << 24;
+inline ControlWord control_word() {
+  ControlWord word;
+  asm volatile("mrs %0, fpcr" : "=r"(word));
+  return word;
+}
+inline void set_control_word(ControlWord word) { asm volatile("msr fpcr, %0" : : "r"(word) : "memory"); }
 #endif
-};
+
+// f() with denormals taken and left as zeros, as dots of bf16 do on processors that have them. f must be a
+// call the compiler does not look into.
+template <typename F>
+void flushing_denormals(const F& f) {
+  const ControlWord before = control_word();
+  set_control_word(before | kFlush);
+  f();
+  set_control_word(before);
+}
 
 #endif
 

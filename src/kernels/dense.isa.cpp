@@ -105,7 +105,7 @@ void pack_lanes(const DenseSource& s, int lane, Words panel) {
 }
 
 template <Form form>
-void pack_in(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
+__attribute__((noinline)) void pack_in(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
   if (s.adjacent) return pack_adjacent<form>(s, out, panel_bytes);
   for (int lane = 0; lane < s.lanes; lane += kDenseLanes, out += panel_bytes)
     pack_lanes<form>(s, lane, reinterpret_cast<Words>(out));
@@ -113,8 +113,7 @@ void pack_in(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
 
 void pack(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
   if (!s.bf16) return pack_in<Form::plain>(s, out, panel_bytes);
-  [[maybe_unused]] const FlushDenormals flush;
-  pack_in<kBf16Form>(s, out, panel_bytes);
+  flushing_denormals([&] { pack_in<kBf16Form>(s, out, panel_bytes); });
 }
 
 // ---- Multiplying
@@ -178,7 +177,7 @@ void columns(const DenseBlock& d, const std::byte* b, float* out, int last) {
 }
 
 template <Form form>
-void multiply_in(const DenseBlock& d) {
+__attribute__((noinline)) void multiply_in(const DenseBlock& d) {
   const int panels = (d.cols + kDenseLanes - 1) / kDenseLanes;
   const int groups = (panels + kTilePanels - 1) / kTilePanels;
   for (int g = 0; g < groups; ++g) {  // of sizes that differ by one at most
@@ -194,8 +193,7 @@ void multiply_in(const DenseBlock& d) {
 
 void multiply(const DenseBlock& d) {
   if (!d.bf16) return multiply_in<Form::plain>(d);
-  [[maybe_unused]] const FlushDenormals flush;
-  multiply_in<kBf16Form>(d);
+  flushing_denormals([&] { multiply_in<kBf16Form>(d); });
 }
 
 }  // namespace
