@@ -29,11 +29,10 @@ inline void store_bf16(uint16_t* p, Vf x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
 }
 
-// Dots of bf16 do by themselves.
-template <typename F>
-void flushing_denormals(const F& f) {
-  f();
-}
+// Dots of bf16 take denormals for zeros by themselves.
+struct Denormals {};
+MINKE_INLINE Denormals flush_denormals() { return {}; }
+MINKE_INLINE void restore(Denormals) {}
 
 #else
 
@@ -50,31 +49,26 @@ inline Vf round_bf16(Vf x) { return as_float(shl<16>(bits_bf16(x))); }
 inline Vi pair_bf16(Vf even, Vf odd) { return bit_or(bits_bf16(even), shl<16>(bits_bf16(odd))); }
 inline void store_bf16(uint16_t* p, Vf x) { store_u16(p, bits_bf16(x)); }
 
+// Denormals are zeros from here on, as for dots of bf16 on processors that have them, until they are restored
+// (by a call: a destructor would bring the weak symbols of exceptions).
 #if defined(__x86_64__)
-using ControlWord = unsigned;
-constexpr ControlWord kFlush = 0x8040;  // results and operands
-inline ControlWord control_word() { return _mm_getcsr(); }
-inline void set_control_word(ControlWord word) { _mm_setcsr(word); }
+using Denormals = unsigned;
+MINKE_INLINE Denormals flush_denormals() {
+  const Denormals before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);
+  return before;
+}
+MINKE_INLINE void restore(Denormals before) { _mm_setcsr(before); }
 #elif defined(__aarch64__)
-using ControlWord = uint64_t;
-constexpr ControlWord kFlush = 1 << 24;
-inline ControlWord control_word() {
-  ControlWord word;
-  asm volatile("mrs %0, fpcr" : "=r"(word));
-  return word;
+using Denormals = uint64_t;
+MINKE_INLINE Denormals flush_denormals() {
+  Denormals before;
+  asm volatile("mrs %0, fpcr" : "=r"(before));
+  asm volatile("msr fpcr, %0" : : "r"(before | uint64_t{1} << 24));
+  return before;
 }
-inline void set_control_word(ControlWord word) { asm volatile("msr fpcr, %0" : : "r"(word) : "memory"); }
+MINKE_INLINE void restore(Denormals before) { asm volatile("msr fpcr, %0" : : "r"(before)); }
 #endif
-
-// f() with denormals taken and left as zeros, as dots of bf16 do on processors that have them. f must be a
-// call the compiler does not look into.
-template <typename F>
-void flushing_denormals(const F& f) {
-  const ControlWord before = control_word();
-  set_control_word(before | kFlush);
-  f();
-  set_control_word(before);
-}
 
 #endif
 

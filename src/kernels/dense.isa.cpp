@@ -104,6 +104,7 @@ void pack_lanes(const DenseSource& s, int lane, Words panel) {
   }
 }
 
+// Not inlined, nor is multiply_in: what is set for denormals must stand around all of it.
 template <Form form>
 __attribute__((noinline)) void pack_in(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
   if (s.adjacent) return pack_adjacent<form>(s, out, panel_bytes);
@@ -113,7 +114,9 @@ __attribute__((noinline)) void pack_in(const DenseSource& s, std::byte* out, int
 
 void pack(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
   if (!s.bf16) return pack_in<Form::plain>(s, out, panel_bytes);
-  flushing_denormals([&] { pack_in<kBf16Form>(s, out, panel_bytes); });
+  const Denormals before = flush_denormals();
+  pack_in<kBf16Form>(s, out, panel_bytes);
+  restore(before);
 }
 
 // ---- Multiplying
@@ -193,7 +196,9 @@ __attribute__((noinline)) void multiply_in(const DenseBlock& d) {
 
 void multiply(const DenseBlock& d) {
   if (!d.bf16) return multiply_in<Form::plain>(d);
-  flushing_denormals([&] { multiply_in<kBf16Form>(d); });
+  const Denormals before = flush_denormals();
+  multiply_in<kBf16Form>(d);
+  restore(before);
 }
 
 }  // namespace
