@@ -104,8 +104,9 @@ void pack_lanes(const DenseSource& s, int lane, Words panel) {
   }
 }
 
+// Not inlined, nor is multiply_in: what is set for denormals must stand around all of it.
 template <Form form>
-void pack_in(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
+__attribute__((noinline)) void pack_in(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
   if (s.adjacent) return pack_adjacent<form>(s, out, panel_bytes);
   for (int lane = 0; lane < s.lanes; lane += kDenseLanes, out += panel_bytes)
     pack_lanes<form>(s, lane, reinterpret_cast<Words>(out));
@@ -179,7 +180,7 @@ void columns(const DenseBlock& d, const std::byte* b, float* out, int last) {
 }
 
 template <Form form>
-void multiply_in(const DenseBlock& d) {
+__attribute__((noinline)) void multiply_in(const DenseBlock& d) {
   const int panels = (d.cols + kDenseLanes - 1) / kDenseLanes;
   const int groups = (panels + kTilePanels - 1) / kTilePanels;
   for (int g = 0; g < groups; ++g) {  // of sizes that differ by one at most

@@ -25,8 +25,10 @@ struct MatrixView {
 };
 
 // out[a.rows][b.cols] (+)= A B, row i at out + i * stride; a.cols == b.rows. Split among the pool's threads;
-// every output is summed in one order whatever the threads, so that equal input gives equal bits. Memory for
-// packed operands is the pool's threads' own and kept between calls.
+// every output is summed in one order whatever the threads and the instruction set, from what out holds where
+// that is added to, so that equal input gives equal bits (NaN stays NaN, of whatever bits). In bf16, numbers
+// and sums below the smallest normal one are zeros. Memory for packed operands is the pool's threads' own and
+// kept between calls.
 void matmul(const Context& ctx, Precision precision, const MatrixView& a, const MatrixView& b, float* out,
             int64_t stride, bool add = false);
 
