@@ -34,6 +34,7 @@ struct Shape {
   int rows, depth, cols;
   bool a_transposed, b_transposed, add = false;
   int count = 1;
+  bool packed = false;  // the right operand, beforehand
 };
 
 constexpr int kTokens = 2048;
@@ -52,11 +53,17 @@ std::vector<Shape> shapes() {
   for (const int n : {64, 128, 256, 512}) all.push_back({"square", n, n, n, false, true});
   all.push_back({"attention scores", 512, 64, 512, false, true, false, 48});
   all.push_back({"attention values", 512, 512, 64, false, false, false, 48});
-  for (const int rows : {16, 64, 128}) {
-    all.push_back({"expert up", rows, 256, 1024, false, true});
-    all.push_back({"expert down", rows, 1024, 256, false, true});
+  for (const bool packed : {false, true}) {
+    for (const int rows : {16, 64, 128}) {
+      all.push_back(
+          {packed ? "packed expert up" : "expert up", rows, 256, 1024, false, true, false, 1, packed});
+      all.push_back(
+          {packed ? "packed expert down" : "expert down", rows, 1024, 256, false, true, false, 1, packed});
+    }
+    all.push_back(
+        {packed ? "packed experts up" : "experts up", 64, 256, 1024, false, true, false, 16, packed});
+    all.push_back({packed ? "packed forward" : "forward", kTokens, 768, 768, false, true, false, 1, packed});
   }
-  all.push_back({"experts up", 64, 256, 1024, false, true, false, 16});
   all.push_back({"experts d weight", 1024, 64, 256, true, false, true, 16});
   return all;
 }
@@ -86,12 +93,16 @@ void measure(const Context& ctx, Precision precision, const Shape& s) {
   const auto left = numbers(a * s.count), right = numbers(b * s.count);
   std::vector<float> out(static_cast<size_t>(o * s.count));
   std::vector<MatrixProduct> products;
+  std::vector<PackedMatrix> packed(static_cast<size_t>(s.packed ? s.count : 0));
   for (int i = 0; i < s.count; ++i) {
     const MatrixView l{left.data() + a * i, s.rows, s.depth, s.a_transposed ? s.rows : s.depth,
                        s.a_transposed};
     const MatrixView r{right.data() + b * i, s.depth, s.cols, s.b_transposed ? s.depth : s.cols,
                        s.b_transposed};
     products.push_back({l, r, out.data() + o * i, s.cols, s.add});
+    if (!s.packed) continue;
+    packed[static_cast<size_t>(i)].pack(ctx, precision, r);
+    products.back().packed = &packed[static_cast<size_t>(i)];
   }
   const double multiplies = static_cast<double>(a) * s.cols * s.count;
   const auto work = [&] { matmul(ctx, precision, products); };

@@ -27,6 +27,7 @@ Json as_json(const Flags& flags, const Instance& instance, const std::vector<Mea
   json.set("model", flags.model.model);
   json.set("isa", name(instance.context().kernels.isa));
   json.set("threads", instance.context().pool.size());
+  json.set("kv", flags.model.kv);
   json.set("prompt", flags.measure.prompt);
   json.set("decode", flags.measure.decode);
   const Residence weights = residence_of(instance.model());
@@ -60,6 +61,7 @@ int run(const Flags& flags) {
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
   o.limits.rows = flags.ubatch;
+  o.limits.kv = flags.model.kv_formats();
   o.limits.decompress = !flags.exact;
   for (const int depth : flags.measure.depths)
     o.limits.context = std::max(o.limits.context,
@@ -112,6 +114,7 @@ void add_bench(CLI::App& app, Action& action) {
   command.add_flag("--exact", flags->exact, "One form of attention, as `minke run --exact`");
   command.add_option("--activations", flags->activations, "int8 or f32")
       ->check(CLI::IsMember({"int8", "f32"}));
+  flags->model.add_kv(command);
   flags->model.add_machine(command);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(
@@ -119,6 +122,7 @@ void add_bench(CLI::App& app, Action& action) {
       "--json");
   command.callback([flags, &action] {
     flags->model.chosen_isa();
+    flags->model.kv_formats();
     action = [flags] { return run(*flags); };
   });
 }

@@ -22,7 +22,7 @@ void EngineFlags::add(CLI::App& command) {
       ->capture_default_str();
   command.add_option("--activations", activations, "int8, or f32: slower, nearer to the reference")
       ->check(CLI::IsMember({"int8", "f32"}));
-  command.add_option("--kv", kv, "Cache format: bf16 or f32")->check(CLI::IsMember({"bf16", "f32"}));
+  model.add_kv(command);
   command
       .add_option("--draft", draft,
                   "Tokens tried ahead, the answer being the same: where the text repeats itself, or by the "
@@ -51,7 +51,7 @@ EngineOptions engine_options(const Model& model, const EngineFlags& flags) {
   o.isa = flags.model.chosen_isa();
   o.round_activations = flags.activations == "int8";
   o.limits.threads = flags.model.threads;
-  o.limits.kv = flags.kv == "f32" ? KvFormat::f32 : KvFormat::bf16;
+  o.limits.kv = flags.model.kv_formats();
   if (flags.context > model.config.context)
     throw Error(fmt::format("{} tokens, but the model was made for {}", flags.context, model.config.context),
                 "--ctx");
@@ -63,6 +63,7 @@ EngineOptions engine_options(const Model& model, const EngineFlags& flags) {
 
 void EngineFlags::check() const {
   model.chosen_isa();
+  model.kv_formats();
   minke::template_kwargs(*this);
 }
 

@@ -16,7 +16,7 @@ struct EngineFlags {
   int draft = 7;  // with the token they follow a register tile
   bool exact = false;
   std::string draft_by = "auto";
-  std::string activations = "int8", kv = "bf16";
+  std::string activations = "int8";
   std::string chat_template;    // a file
   std::string template_kwargs;  // JSON
 

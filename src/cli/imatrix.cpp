@@ -111,6 +111,7 @@ void add_imatrix(CLI::App& app, Action& action) {
       ->required()
       ->type_name("OUT");
   flags->text.add(command);
+  flags->model.add_kv(command);
   flags->model.add_machine(command);
   command.add_flag("--force", flags->force, "Write over OUT where it is there");
   command.add_flag("--json", flags->json, "Print JSON");
@@ -119,6 +120,7 @@ void add_imatrix(CLI::App& app, Action& action) {
       "model-f16.gguf model-q2.gguf --type Q2_K --importance model.imatrix.gguf");
   command.callback([flags, &action] {
     flags->model.chosen_isa();
+    flags->model.kv_formats();
     action = [flags] { return run(*flags); };
   });
 }

@@ -114,8 +114,8 @@ void add_shape(Table& t, const Config& c) {
 void add_row_parts(Table& t, const Config& c, KvFormat format) {
   int64_t latent = 0, index = 0, all = 0;
   for (const KvRow& row : kv_layout(c, format)) {
-    latent += int64_t{row.latent.width} * kv_bytes(format);
-    index += int64_t{row.index.width} * kv_bytes(format);
+    latent += row.latent.bytes();
+    index += row.index.bytes();
     all += row.bytes;
   }
   std::string text = fmt::format("  latent and rope {} bytes a token, {} for {}", latent,
@@ -136,7 +136,7 @@ void add_long_cache(Table& t, const Config& c, KvFormat format, int64_t bytes) {
 }
 
 void add_cache(Table& t, const Config& c) {
-  for (const KvFormat format : {KvFormat::bf16, KvFormat::f32}) {
+  for (const KvFormat format : {KvFormat::bf16, KvFormat::int8, KvFormat::fp8, KvFormat::f32}) {
     Config without_mtp = c;
     without_mtp.mtp_layers = 0;
     const int64_t bytes = cache_bytes_per_token(without_mtp, format);

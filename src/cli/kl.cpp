@@ -71,8 +71,10 @@ int run(Flags flags) {
   check_same_vocabulary(a, tokenizer, b, load_tokenizer(b));
   const std::vector<Token> tokens = flags.text.tokens(tokenizer);
   const InstanceOptions options = flags.text.options(flags.a);
+  InstanceOptions judged = options;
+  judged.limits.kv = flags.b.kv_formats();
   require_memory_for_both(a, b, options);
-  Instance of_a(a, options), of_b(b, options);
+  Instance of_a(a, options), of_b(b, judged);
   const Divergence d = [&] {
     Progress bar("tokens", Progress::Unit::count);
     return divergence(of_a, of_b, tokens, flags.text.window, window_start(tokenizer),
@@ -101,14 +103,16 @@ void add_kl(CLI::App& app, Action& action) {
                   "Pass over this unknown config field or tensor (repeatable)")
       ->type_name("NAME");
   flags->text.add(command);
+  flags->b.add_kv(command);
   flags->a.add_machine(command);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(
       "Prints KL(A || B) of the next token over a text, in nats, and the perplexity of both.\n"
       "Examples:\n  minke kl model-f16.gguf model-q4.gguf text.txt\n  minke kl model-f16.gguf model-q2.gguf "
-      "text.txt --ctx 512 --json");
+      "text.txt --ctx 512 --json\n  minke kl model.gguf model.gguf text.txt --kv int8    (the cache of B)");
   command.callback([flags, &action] {
     flags->a.chosen_isa();
+    flags->b.kv_formats();
     action = [flags] { return run(*flags); };
   });
 }

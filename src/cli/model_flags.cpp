@@ -1,5 +1,7 @@
 #include "cli/model_flags.h"
 
+#include <algorithm>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -8,6 +10,7 @@
 #include "cli/progress.h"
 #include "hub/environment.h"
 #include "hub/local_models.h"
+#include "kernels/isas.h"
 #include "model/placement.h"
 
 namespace minke {
@@ -24,6 +27,15 @@ void ModelFlags::add_model(CLI::App& command) {
       ->required();
   command.add_option("--allow-field", allowed, "Pass over this unknown config field or tensor (repeatable)")
       ->type_name("NAME");
+}
+
+void ModelFlags::add_kv(CLI::App& command) {
+  command
+      .add_option(
+          "--kv", kv,
+          "Cache format: f32, bf16, int8 or fp8; \"bf16,index=int8\" gives an indexer's keys their own")
+      ->type_name("FORMAT")
+      ->capture_default_str();
 }
 
 void ModelFlags::add_machine(CLI::App& command) {
@@ -79,14 +91,18 @@ Model ModelFlags::load() const {
   return loaded;
 }
 
+KvFormats ModelFlags::kv_formats() const { return minke::kv_formats(kv); }
+
 std::optional<Isa> ModelFlags::chosen_isa() const {
   if (isa.empty()) return std::nullopt;
   std::string here;
-  for (const Isa known : supported_isas()) here += (here.empty() ? "" : ", ") + std::string(name(known));
+  const std::vector<Isa> usable = usable_isas();
+  for (const Isa known : usable) here += (here.empty() ? "" : ", ") + std::string(name(known));
   const auto chosen = isa_by_name(isa);
   if (!chosen)
     throw Error(fmt::format("unknown instruction set '{}'", isa), "--isa", "this machine has " + here);
-  if (!supported(*chosen)) throw Error(fmt::format("this machine has no {}", isa), "--isa", "it has " + here);
+  if (std::ranges::find(usable, *chosen) == usable.end())
+    throw Error(fmt::format("this machine has no {}", isa), "--isa", "it has " + here);
   return chosen;
 }
 

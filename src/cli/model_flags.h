@@ -18,10 +18,12 @@ struct ModelFlags {
   std::vector<std::string> allowed;
   std::string isa;
   int threads = 0;
+  std::string kv = "bf16";
   std::string huge_pages = "auto", numa = "off";
   bool lock = false;
 
   void add_model(CLI::App& command);    // MODEL and --allow-field
+  void add_kv(CLI::App& command);       // --kv
   void add_machine(CLI::App& command);  // --isa, --threads, and where the weights lie
 
   fs::path path() const;  // of the model: the name resolved
@@ -29,6 +31,7 @@ struct ModelFlags {
   // With a progress bar where it takes long; what the machine would not give is said on standard error.
   Model load() const;
   std::optional<Isa> chosen_isa() const;  // throws Error naming the flag
+  KvFormats kv_formats() const;           // throws Error naming the flag
 };
 
 }  // namespace minke

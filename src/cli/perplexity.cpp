@@ -53,6 +53,7 @@ void add_perplexity(CLI::App& app, Action& action) {
   flags->model.add_model(command);
   flags->text.add_file(command);
   flags->text.add(command);
+  flags->model.add_kv(command);
   flags->model.add_machine(command);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(
@@ -60,6 +61,7 @@ void add_perplexity(CLI::App& app, Action& action) {
       "--activations f32");
   command.callback([flags, &action] {
     flags->model.chosen_isa();
+    flags->model.kv_formats();
     action = [flags] { return run(*flags); };
   });
 }

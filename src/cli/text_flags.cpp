@@ -15,7 +15,6 @@ void TextFlags::add(CLI::App& command) {
   command.add_option("--tokens", most, "Stop after so many tokens of the text")
       ->check(CLI::NonNegativeNumber);
   command.add_option("--activations", activations, "int8 or f32")->check(CLI::IsMember({"int8", "f32"}));
-  command.add_option("--kv", kv, "Cache format: bf16 or f32")->check(CLI::IsMember({"bf16", "f32"}));
 }
 
 std::vector<Token> TextFlags::tokens(const Tokenizer& tokenizer) const {
@@ -30,7 +29,7 @@ InstanceOptions TextFlags::options(const ModelFlags& model) const {
   o.isa = model.chosen_isa();
   o.round_activations = activations == "int8";
   o.limits.threads = model.threads;
-  o.limits.kv = kv == "f32" ? KvFormat::f32 : KvFormat::bf16;
+  o.limits.kv = model.kv_formats();
   o.limits.context = window + 1;
   o.limits.logit_rows = 64;
   return o;

@@ -10,12 +10,12 @@
 namespace minke {
 
 struct TextFlags {
-  std::string file, activations = "int8", kv = "bf16";
+  std::string file, activations = "int8";
   int window = 2048;
   int64_t most = 0;
 
   void add_file(CLI::App& command);  // FILE
-  void add(CLI::App& command);       // --ctx, --tokens, --activations, --kv
+  void add(CLI::App& command);       // --ctx, --tokens, --activations
 
   std::vector<Token> tokens(const Tokenizer& tokenizer) const;  // of the file; throws Error naming it
   InstanceOptions options(const ModelFlags& model) const;  // room for a window, and for `logit_rows` of 64

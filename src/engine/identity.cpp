@@ -18,7 +18,7 @@ std::string cache_identity(const Model& model, const InstanceOptions& options) {
   const Limits& l = options.limits;
   std::string all =
       fmt::format("rows {}, {}, kv {}, rounded {}, decompressed {}, mtp {}\n", kRowsVersion,
-                  model.config.arch, name(l.kv), options.round_activations, l.decompress, l.mtp);
+                  model.config.arch, text_of(l.kv), options.round_activations, l.decompress, l.mtp);
   for (const TensorView& t : tensors_of(model)) {
     const size_t bytes = std::min(kSample, t.bytes.size());
     all += fmt::format("{} {} {}\n", t.name, name(t.format), fmt::join(t.shape, " "));

@@ -121,7 +121,7 @@ Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, i
 
 }  // namespace
 
-int64_t decode_bytes(const Model& model, KvFormat kv, int depth) {
+int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth) {
   int64_t bytes = 0;
   Weights weights = model.weights;
   for_each_weight(model.config, weights, [&](const WeightSlot& slot, Mat& m) {

@@ -34,7 +34,7 @@ std::vector<Measured> measure(Instance& instance, const MeasureOptions& options,
 
 // Bytes a decode step of one token must read: weights, each once, chosen experts only; and cache rows of
 // `depth` tokens.
-int64_t decode_bytes(const Model& model, KvFormat kv, int depth);
+int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth);
 // Multiply-adds of a prompt token that sees `visible` keys.
 int64_t prefill_multiplies(const Config& config, int64_t visible);
 

@@ -23,14 +23,15 @@ struct KeyRows {
   int64_t row_bytes = 0;
   int64_t offset = 0;  // of the numbers inside a row
   KvFormat format = KvFormat::f32;
-  int width = 0;  // numbers
+  int width = 0;       // numbers
+  int64_t scales = 0;  // inside a row, where the format has any
 };
 
 // Rows q[i] (i < queries, at most kMaxQueries) over keys [first, last) of one span: last - first <= kSpan,
-// first a multiple of 256. Row i sees keys s with from[i] <= s < to[i]. Results are not yet divided: out[i] =
-// sum of exp(score - peak[i]) * value, mass[i] the sum of the exps, peak[i] the largest score; a row that
-// sees no key of the span has peak -inf, mass 0, out 0. Sums run in blocks of 256 keys from key 0: a row's
-// result does not depend on the rows around it.
+// first a multiple of 256. Keys and values have one format. Row i sees keys s with from[i] <= s < to[i].
+// Results are not yet divided: out[i] = sum of exp(score - peak[i]) * value, mass[i] the sum of the exps,
+// peak[i] the largest score; a row that sees no key of the span has peak -inf, mass 0, out 0. Sums run in
+// blocks of 256 keys from key 0: a row's result does not depend on the rows around it.
 struct AttendSpan {
   const float* const* q;  // [queries] rows of keys.width numbers, already scaled
   int queries;
@@ -43,11 +44,15 @@ struct AttendSpan {
   float* mass;  // [queries]
 };
 
+// Words of four bytes that a query of at most `width` numbers takes.
+constexpr int query_space(int width) { return (width + 8) / 4 * 4; }
+
 // 64-byte aligned memory one thread needs for attend and index_scores; width: the widest key or value row.
 constexpr int64_t attend_scratch_bytes(int width) {
-  const int64_t queries = int64_t{kMaxQueries} * (kKeyChunk + width + 1) * 4,
-                panels = kBeside * int64_t{width + 1 + kKeyChunk} * 16 * 4;
-  return queries + panels + 4096;
+  const int64_t weights = int64_t{kMaxQueries} * kKeyChunk * 6 + kKeyChunk * 4,
+                queries = int64_t{kMaxQueries} * query_space(width) * 4,
+                panels = kBeside * int64_t{width + 4 + kKeyChunk} * 16 * 4;
+  return weights + queries + panels + 4096;
 }
 
 }  // namespace minke

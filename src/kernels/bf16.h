@@ -2,11 +2,11 @@
 // Rounding to bf16, to nearest even, in the vocabulary. NaN stays NaN, and denormals become zeros where the
 // processor is told to flush them: as the instruction does that some processors have for it.
 
-#include "kernels/simd.h"
-
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
+
+#include "kernels/simd.h"
 
 namespace minke {
 namespace {
@@ -29,7 +29,10 @@ inline void store_bf16(uint16_t* p, Vf x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
 }
 
-struct FlushDenormals {};  // dots of bf16 do by themselves
+// Dots of bf16 take denormals for zeros by themselves.
+struct Denormals {};
+MINKE_INLINE Denormals flush_denormals() { return {}; }
+MINKE_INLINE void restore(Denormals) {}
 
 #else
 
@@ -46,26 +49,26 @@ inline Vf round_bf16(Vf x) { return as_float(shl<16>(bits_bf16(x))); }
 inline Vi pair_bf16(Vf even, Vf odd) { return bit_or(bits_bf16(even), shl<16>(bits_bf16(odd))); }
 inline void store_bf16(uint16_t* p, Vf x) { store_u16(p, bits_bf16(x)); }
 
-// As dots of bf16 do on processors that have them, while it is there.
-class FlushDenormals {
- public:
+// Denormals are zeros from here on, as for dots of bf16 on processors that have them, until they are restored
+// (by a call: a destructor would bring the weak symbols of exceptions).
 #if defined(__x86_64__)
-  FlushDenormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040); }
-  ~FlushDenormals() { _mm_setcsr(before_); }
-
- private:
-  unsigned before_;
+using Denormals = unsigned;
+MINKE_INLINE Denormals flush_denormals() {
+  const Denormals before = _mm_getcsr();
+  _mm_setcsr(before | 0x8040);
+  return before;
+}
+MINKE_INLINE void restore(Denormals before) { _mm_setcsr(before); }
 #elif defined(__aarch64__)
-  FlushDenormals() {
-    asm volatile("mrs %0, fpcr" : "=r"(before_));
-    asm volatile("msr fpcr, %0" : : "r"(before_ | uint64_t{1} << 24));
-  }
-  ~FlushDenormals() { asm volatile("msr fpcr, %0" : : "r"(before_)); }
-
- private:
-  uint64_t before_;
+using Denormals = uint64_t;
+MINKE_INLINE Denormals flush_denormals() {
+  Denormals before;
+  asm volatile("mrs %0, fpcr" : "=r"(before));
+  asm volatile("msr fpcr, %0" : : "r"(before | uint64_t{1} << 24));
+  return before;
+}
+MINKE_INLINE void restore(Denormals before) { asm volatile("msr fpcr, %0" : : "r"(before)); }
 #endif
-};
 
 #endif
 

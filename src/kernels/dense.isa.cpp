@@ -113,8 +113,9 @@ void pack_in(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
 
 void pack(const DenseSource& s, std::byte* out, int64_t panel_bytes) {
   if (!s.bf16) return pack_in<Form::plain>(s, out, panel_bytes);
-  [[maybe_unused]] const FlushDenormals flush;
+  const Denormals before = flush_denormals();
   pack_in<kBf16Form>(s, out, panel_bytes);
+  restore(before);
 }
 
 // ---- Multiplying
@@ -194,8 +195,9 @@ void multiply_in(const DenseBlock& d) {
 
 void multiply(const DenseBlock& d) {
   if (!d.bf16) return multiply_in<Form::plain>(d);
-  [[maybe_unused]] const FlushDenormals flush;
+  const Denormals before = flush_denormals();
   multiply_in<kBf16Form>(d);
+  restore(before);
 }
 
 }  // namespace

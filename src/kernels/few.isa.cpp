@@ -7,6 +7,10 @@
 
 void minke::MINKE_FILL(few)(Kernels&) {}
 
+#elif defined(MINKE_ISA_avx512_bf16)  // adds nothing to products of int8
+
+void minke::MINKE_FILL(few)(Kernels& table) { fill_few_avx512_vnni(table); }
+
 #else
 
 #include "kernels/stream.h"

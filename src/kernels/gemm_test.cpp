@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include "kernels/isas.h"
 #include "kernels/operand.h"
 #include "kernels/test_data.h"
 
@@ -93,7 +94,7 @@ TEST_P(Gemm, EveryInstructionSetGivesTheSameBits) {
       auto x = random_floats(random_, int64_t{tokens} * cols);
       for (size_t i = random_.below(100); i < x.size(); i += 1 + random_.below(200)) x[i] *= 20;  // rests
       const auto expected = multiply(kernels_for(Isa::scalar), grain, w.mat, x, tokens);
-      for (const Isa isa : supported_isas())
+      for (const Isa isa : usable_isas())
         ASSERT_EQ(multiply(kernels_for(isa), grain, w.mat, x, tokens), expected)
             << name(GetParam()) << ' ' << name(isa) << ' ' << rows << 'x' << cols << " tokens " << tokens;
     }
@@ -101,7 +102,7 @@ TEST_P(Gemm, EveryInstructionSetGivesTheSameBits) {
 }
 
 TEST_P(Gemm, ATokensResultDoesNotDependOnItsNeighbours) {
-  const Kernels& kernels = kernels_for(supported_isas().back());
+  const Kernels& kernels = kernels_for(usable_isas().back());
   for (const Grain grain : {grain_for(GetParam()), Grain::f32}) {
     const int rows = 83, cols = random_cols(), tokens = 37;
     const OwnedMat w = random_mat(random_, GetParam(), rows, cols);
@@ -119,7 +120,7 @@ TEST_P(Gemm, ATokensResultDoesNotDependOnItsNeighbours) {
 }
 
 TEST_P(Gemm, AddsToWhatIsThere) {
-  const Kernels& kernels = kernels_for(supported_isas().back());
+  const Kernels& kernels = kernels_for(usable_isas().back());
   const Grain grain = grain_for(GetParam());
   const int rows = 20, cols = random_cols();
   const OwnedMat w = random_mat(random_, GetParam(), rows, cols);
@@ -166,7 +167,7 @@ TEST(Prepare, RoundsToHalfAStep) {
 }
 
 TEST(Prepare, ZerosStayZero) {
-  const Kernels& kernels = kernels_for(supported_isas().back());
+  const Kernels& kernels = kernels_for(usable_isas().back());
   const std::vector<float> x(512, 0.0f);
   for (const Grain grain : {Grain::f32, Grain::per_32, Grain::per_256})
     for (const double v : held(kernels, grain, x.data(), 512)) EXPECT_EQ(v, 0.0);

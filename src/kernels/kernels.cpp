@@ -1,8 +1,10 @@
 #include "kernels/kernels.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "base/error.h"
+#include "kernels/isas.h"
 #include "kernels/operand.h"
 #include "kernels/tables.h"
 
@@ -24,6 +26,7 @@ std::vector<Kernels> make_tables() {
     fill_vector_##isa_name(table);    \
     fill_probe_##isa_name(table);     \
     fill_attention_##isa_name(table); \
+    fill_kv_rows_##isa_name(table);   \
     fill_dense_##isa_name(table);     \
     tables.push_back(table);          \
   }
@@ -32,7 +35,20 @@ std::vector<Kernels> make_tables() {
   return tables;
 }
 
+const std::vector<Kernels>& tables() {
+  static const std::vector<Kernels> made = make_tables();
+  return made;
+}
+
 }  // namespace
+
+std::vector<Isa> usable_isas() {
+  std::vector<Isa> found;
+  for (const Isa isa : supported_isas())
+    if (std::ranges::any_of(tables(), [&](const Kernels& table) { return table.isa == isa; }))
+      found.push_back(isa);
+  return found;
+}
 
 Grain grain_for(Format weights) {
   const int block = info(weights).block;
@@ -44,9 +60,8 @@ int64_t operand_bytes(Grain grain, int tokens, int cols) {
 }
 
 const Kernels& kernels_for(Isa isa) {
-  static const std::vector<Kernels> tables = make_tables();
   MINKE_CHECK(supported(isa), "{} is not supported here", name(isa));
-  for (const Kernels& table : tables)
+  for (const Kernels& table : tables())
     if (table.isa == isa) return table;
   MINKE_CHECK(false, "no kernels were built for {}", name(isa));
 }

@@ -105,6 +105,10 @@ struct Kernels {
   int64_t (*read)(const std::byte* data, int64_t bytes, int streams, int64_t ahead);
 
   void (*to_bf16)(const float* x, int n, uint16_t* out);  // to nearest even; x finite
+  // `width` numbers, finite, to a head of a cache row (kv_format.h), rounded to nearest even.
+  void (*store_kv)(KvFormat format, const float* x, int width, std::byte* head);
+  // The first `count` numbers of such a head.
+  void (*load_kv)(KvFormat format, const std::byte* head, int width, int count, float* x);
 
   bool dense_pairs;  // two bf16 share a word of a panel; else each has one
   int dense_words(bool bf16, int depth) const {

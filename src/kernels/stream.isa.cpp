@@ -6,6 +6,10 @@
 
 void minke::MINKE_FILL(gemv)(Kernels&) {}
 
+#elif defined(MINKE_ISA_avx512_bf16)  // adds nothing to products of int8
+
+void minke::MINKE_FILL(gemv)(Kernels& table) { fill_gemv_avx512_vnni(table); }
+
 #elif !defined(MINKE_ISA_avx2)
 
 #include "kernels/stream.h"

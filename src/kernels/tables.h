@@ -15,6 +15,7 @@
   void fill_few_##isa(Kernels&);       \
   void fill_vector_##isa(Kernels&);    \
   void fill_attention_##isa(Kernels&); \
+  void fill_kv_rows_##isa(Kernels&);   \
   void fill_dense_##isa(Kernels&);     \
   void fill_probe_##isa(Kernels&);
 

@@ -4,6 +4,8 @@
 
 #include <gtest/gtest.h>
 
+#include "base/error.h"
+
 namespace minke {
 namespace {
 
@@ -20,10 +22,31 @@ KvLayout two_layers() {
 TEST(KvLayout, PartsFollowEachOther) {
   const KvLayout layout = two_layers();
   EXPECT_EQ(layout[0].value.offset, 48);
-  EXPECT_EQ(layout[0].bytes, 128);
+  EXPECT_EQ(layout[0].bytes, 96);
   EXPECT_EQ(layout[1].index.offset, 84);  // 82 rounded up to a multiple of 4
-  EXPECT_EQ(layout[1].bytes, 128);
-  EXPECT_EQ(page_bytes(layout), 2 * 128 * 64);
+  EXPECT_EQ(layout[1].bytes, 96);
+  EXPECT_EQ(page_bytes(layout), 2 * 96 * 64);
+}
+
+TEST(KvLayout, EveryHeadHasItsScales) {
+  KvRow row;
+  row.key = row.value = {KvFormat::int8, 3 * 160, 0, 3};
+  row = lay_out(row);
+  EXPECT_EQ(row.key.head_width(), 160);
+  EXPECT_EQ(row.key.head_bytes(), 164);  // two scales
+  EXPECT_EQ(row.value.offset, 3 * 164);
+  EXPECT_EQ(row.bytes, 992);  // 984 rounded up
+}
+
+TEST(KvFormats, AreNamed) {
+  EXPECT_EQ(kv_formats("int8").rows, KvFormat::int8);
+  EXPECT_EQ(kv_formats("int8").index, KvFormat::int8);
+  EXPECT_EQ(kv_formats("bf16,index=fp8").rows, KvFormat::bf16);
+  EXPECT_EQ(kv_formats("bf16,index=fp8").index, KvFormat::fp8);
+  for (const char* text : {"f32", "int8", "bf16,index=fp8"}) EXPECT_EQ(text_of(kv_formats(text)), text);
+  for (const char* wrong :
+       {"", "int4", "int8,", "int8,fp8", "int8,index=", "int8,index=q4", ",index=int8", "INT8"})
+    EXPECT_THROW(kv_formats(wrong), Error) << wrong;
 }
 
 TEST(KvPool, GivesOutAllPagesAndNoMore) {
@@ -47,10 +70,10 @@ TEST(KvPool, RowsDoNotOverlapAndReusedPagesAreZero) {
   KvView view;
   ASSERT_TRUE(pool.reserve(view, 128));
   for (int layer = 0; layer < 2; ++layer)
-    for (int t = 0; t < 128; ++t) std::memset(pool.row_at(layer, view, t), layer * 128 + t + 1, 128);
+    for (int t = 0; t < 128; ++t) std::memset(pool.row_at(layer, view, t), layer * 128 + t + 1, 96);
   for (int layer = 0; layer < 2; ++layer)
     for (int t = 0; t < 128; ++t)
-      for (int i = 0; i < 128; ++i)
+      for (int i = 0; i < 96; ++i)
         ASSERT_EQ(pool.row_at(layer, view, t)[i], static_cast<std::byte>(layer * 128 + t + 1));
   view.length = 128;
   pool.truncate(view, 0);

@@ -248,7 +248,7 @@ class DiskTree : public testing::Test {
       ASSERT_TRUE(pool.reserve(view, static_cast<int>(t.size())));
       for (int layer = 0; layer < 2; ++layer)
         for (int i = from; i < static_cast<int>(t.size()); ++i)
-          std::memset(pool.row_at(layer, view, i), fill, 64);
+          std::memset(pool.row_at(layer, view, i), fill, static_cast<size_t>(pool.row(layer).bytes));
       view.length = static_cast<int>(t.size());
       tree.give(t, std::move(view));
       tree.spill();
@@ -256,7 +256,8 @@ class DiskTree : public testing::Test {
     bool holds(const KvView& view, int fill) const {
       for (int layer = 0; layer < 2; ++layer)
         for (int i = 0; i < view.length; ++i)
-          if (pool.row_at(layer, view, i)[63] != static_cast<std::byte>(fill)) return false;
+          if (pool.row_at(layer, view, i)[pool.row(layer).bytes - 1] != static_cast<std::byte>(fill))
+            return false;
       return true;
     }
     KvPool pool;

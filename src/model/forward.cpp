@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "ops/indexer.h"
 #include "ops/rows.h"
+#include "ops/smooth_keys.h"
 
 namespace minke {
 namespace {
@@ -72,16 +73,15 @@ void Step::embed() {
   });
 }
 
-// Rows of one part into the cache, in its format.
+// Rows of one part into the cache, head by head in its format.
 void Step::store_rows(int layer, const KvPart& part, const float* data, int64_t stride) const {
   for (const Run& run : s.runs) {
     for (int i = 0; i < run.count; ++i) {
       std::byte* to = s.kv->row_at(layer, *run.kv, run.position + i) + part.offset;
       const float* from = data + (run.row + i) * stride;
-      if (part.format == KvFormat::f32)
-        std::memcpy(to, from, static_cast<size_t>(part.width) * sizeof(float));
-      else
-        ctx.kernels.to_bf16(from, part.width, reinterpret_cast<uint16_t*>(to));
+      for (int h = 0; h < part.heads; ++h)
+        ctx.kernels.store_kv(part.format, from + h * part.head_width(), part.head_width(),
+                             to + h * part.head_bytes());
     }
   }
 }
@@ -119,6 +119,11 @@ void Step::gqa(int layer, const LayerWeights& w) {
   }
   scale_queries(layer, q_width);
   const KvRow& row = s.kv->row(layer);
+  if (s.key_offset) {
+    const KeySmoothing smoothing{s.key_offset, s.key_scale};
+    smooth_from_bias(ctx.kernels, s.mean_turns, c.rope.half, w.bk.f32(), c.kv_heads, c.head_dim, smoothing);
+    smooth_keys(ctx, smoothing, n, c.heads, c.kv_heads, c.head_dim, s.q, s.k);
+  }
   store_rows(layer, row.key, s.k, kv_width);
   store_rows(layer, row.value, s.v, kv_width);
   const AttentionShape shape{c.heads, c.kv_heads, c.head_dim,       c.head_dim,
@@ -239,9 +244,7 @@ void Step::absorbed(int layer, const LayerWeights& w, bool sparse) {
     });
   });
   const KvRow& row = s.kv->row(layer);
-  KvPart values = row.latent;
-  values.width = m.kv_lora;
-  const AttentionShape shape{c.heads, 1, latent, m.kv_lora, row.latent, values};
+  const AttentionShape shape{c.heads, 1, latent, m.kv_lora, row.latent, row.latent};
   if (sparse) {
     const Selection selection{s.chosen, s.chosen_counts, c.indexer->topk};
     sparse_attention(ctx, s.work, *s.kv, layer, shape, s.absorbed_runs, selection, s.q_absorbed,

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/isas.h"
+
 namespace minke {
 namespace {
 
@@ -59,7 +61,7 @@ Instance::Instance(const Model& model, InstanceOptions options)
     : model_(model),
       config_(as_run(model.config, options.limits)),
       pool_(resolved_limits(model, options).threads, processors_for(model, options)),
-      context_{pool_, kernels_for(options.isa.value_or(supported_isas().back())), Comm{},
+      context_{pool_, kernels_for(options.isa.value_or(usable_isas().back())), Comm{},
                options.round_activations, replicas_for(model, options)},
       experts_(model.weights),
       kv_(kv_layout(config_, options.limits.kv), pages_for(options.limits)),

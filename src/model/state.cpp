@@ -58,6 +58,9 @@ void attention_buffers(const Config& c, const Limits& l, State& s, const F& f) {
     f("q", s.q, rows * c.heads * c.head_dim);
     f("k", s.k, rows * c.kv_heads * c.head_dim);
     f("v", s.v, rows * c.kv_heads * c.head_dim);
+    const bool smooth = c.qkv_bias && kv_bytes(l.kv.rows) == 1;
+    f("key_offset", s.key_offset, smooth ? c.kv_heads * c.head_dim : 0);
+    f("key_scale", s.key_scale, smooth ? c.kv_heads * c.head_dim : 0);
     f("attended", s.attended, rows * c.heads * c.head_dim);
     return;
   }
@@ -70,7 +73,7 @@ void attention_buffers(const Config& c, const Limits& l, State& s, const F& f) {
   f("attended_latent", s.attended_latent, rows * c.heads * m.kv_lora);
   if (l.decompress) {
     f("k_nope", s.k_nope, int64_t{c.layers + c.mtp_layers} * k_nope_bytes(c, l.k_nope_format));
-    f("latents", s.decompressed.latents, int64_t{kSpan} * m.kv_lora);
+    f("latents", s.decompressed.latents, int64_t{kSpan} * (m.kv_lora + m.rope));
     f("peaks", s.decompressed.peak, rows * c.heads);
     f("masses", s.decompressed.mass, rows * c.heads);
   }
@@ -155,6 +158,7 @@ State make_state(const Config& config, const Limits& limits, KvPool& kv, ExpertS
   s.runs.reserve(rows);
   s.decompressed_runs.reserve(rows);
   s.absorbed_runs.reserve(rows);
+  if (s.key_offset) s.mean_turns = mean_turns(s.frequencies, s.rope_magnitude);
   s.limits = limits;
   s.kv = &kv;
   s.source = &source;
@@ -171,13 +175,13 @@ Mat k_nope_of(const Config& c, const State& s, int layer) {
           row_bytes(format, c.mla->kv_lora)};
 }
 
-KvLayout kv_layout(const Config& c, KvFormat format) {
+KvLayout kv_layout(const Config& c, const KvFormats& formats) {
   KvRow row;
   if (c.mla) {
-    row.latent = {format, c.mla->kv_lora + c.mla->rope, 0};
-    if (c.indexer) row.index = {format, c.indexer->width, 0};
+    row.latent = {formats.rows, c.mla->kv_lora + c.mla->rope, 0};
+    if (c.indexer) row.index = {formats.index, c.indexer->width, 0};
   } else {
-    row.key = row.value = {format, c.kv_heads * c.head_dim, 0};
+    row.key = row.value = {formats.rows, c.kv_heads * c.head_dim, 0, c.kv_heads};
   }
   return KvLayout(static_cast<size_t>(c.layers + c.mtp_layers), lay_out(row));
 }

@@ -11,6 +11,7 @@
 #include "ops/context.h"
 #include "ops/decompress.h"
 #include "ops/experts.h"
+#include "ops/smooth_keys.h"
 #include "ops/workspace.h"
 
 namespace minke {
@@ -22,7 +23,7 @@ struct Limits {
   int context = 4096;  // tokens of all sequences together that the cache holds
   int logit_rows = 1;  // rows of one step that can come out as logits
   int threads = 1;
-  KvFormat kv = KvFormat::bf16;
+  KvFormats kv = {};
   bool decompress = true;              // latent attention of given tokens may take its decompressed form
   Format k_nope_format = Format::f32;  // of the matrices that form needs
   bool mtp =
@@ -39,6 +40,8 @@ struct State {
   float* q = nullptr;                // [R][H][head_dim], MLA [R][H][nope + rope]
   float* k = nullptr;                // [R][kv_heads * head_dim]
   float* v = nullptr;                // [R][kv_heads * head_dim]
+  float* key_offset = nullptr;       // [kv_heads * head_dim], where biased keys are rounded to 8 bits
+  float* key_scale = nullptr;        // [kv_heads * head_dim]
   float* attended = nullptr;         // [R][H][v]
   float* q_latent = nullptr;         // [R][q_lora]
   float* kv_latent = nullptr;        // [R][kv_lora + rope]
@@ -69,6 +72,7 @@ struct State {
 
   std::vector<float> frequencies;  // rope's [rope / 2]
   float rope_magnitude = 1;
+  MeanTurns mean_turns;
   std::vector<Run> runs;
   std::vector<Run> decompressed_runs, absorbed_runs;  // of latent attention, the same rows
   Limits limits;
@@ -95,6 +99,6 @@ LatentShape latent_shape(const Config& config, const KvPart& latent);
 Mat k_nope_of(const Config& config, const State& state, int layer);
 
 // A cache row of each layer, MTP layers last.
-KvLayout kv_layout(const Config& config, KvFormat format);
+KvLayout kv_layout(const Config& config, const KvFormats& formats);
 
 }  // namespace minke

@@ -86,10 +86,11 @@ struct Pass {
   const float* q;
   float* out;
 
-  KeyRows at(const KeyRows& rows, int kv_head, const int32_t* pages) const {
+  static KeyRows at(const KeyRows& rows, const KvPart& part, int kv_head, const int32_t* pages) {
     KeyRows r = rows;
     r.pages = pages;
-    r.offset += int64_t{kv_head} * r.width * kv_bytes(r.format);
+    r.offset += kv_head * part.head_bytes();
+    r.scales += kv_head * part.head_bytes();
     return r;
   }
 
@@ -107,9 +108,10 @@ struct Pass {
       }
     }
     const int32_t* pages = task.run->kv->pages.data();
-    ctx.kernels.attend({rows, task.tokens * task.heads, from, until, at(keys, task.kv_head, pages),
-                        at(values, task.kv_head, pages), first, last, to.out, to.peak, to.mass},
-                       scratch);
+    ctx.kernels.attend(
+        {rows, task.tokens * task.heads, from, until, at(keys, shape.keys, task.kv_head, pages),
+         at(values, shape.values, task.kv_head, pages), first, last, to.out, to.peak, to.mass},
+        scratch);
   }
 
   void finish(const Task& task, const Partial& sum) const {
@@ -171,10 +173,13 @@ struct Pass {
 
 Pass make_pass(const Context& ctx, const Workspace& work, const KvPool& pool, int layer,
                const AttentionShape& s, const float* q, float* out) {
-  const auto rows = [&](const KvPart& part, int width) {
-    return KeyRows{pool.base(layer), nullptr, pool.row(layer).bytes, part.offset, part.format, width};
-  };
-  return {ctx, work, s, rows(s.keys, s.query_width), rows(s.values, s.value_width), q, out};
+  return {ctx,
+          work,
+          s,
+          key_rows(pool, layer, s.keys, s.query_width),
+          key_rows(pool, layer, s.values, s.value_width),
+          q,
+          out};
 }
 
 // One token each, few tasks, long contexts: the spans themselves are shared out, and merged in order
@@ -213,6 +218,11 @@ void split_spans(const Pass& pass, std::span<const Run> runs, int64_t units) {
 }
 
 }  // namespace
+
+KeyRows key_rows(const KvPool& pool, int layer, const KvPart& part, int width) {
+  const int64_t numbers = part.offset + kv_scale_bytes(part.format, part.head_width());
+  return {pool.base(layer), nullptr, pool.row(layer).bytes, numbers, part.format, width, part.offset};
+}
 
 void attention(const Context& ctx, const Workspace& work, const KvPool& pool, int layer,
                const AttentionShape& shape, std::span<const Run> runs, const float* q, float* out) {

@@ -20,11 +20,14 @@ struct Run {
 // kv_heads 1.
 struct AttentionShape {
   int heads, kv_heads;
-  int query_width;  // numbers of a query and of a key head
-  int value_width;
-  KvPart keys, values;  // of all kv heads, inside a cache row
+  int query_width;      // numbers of a query and of a key head
+  int value_width;      // may be less than what a head of `values` has: its first numbers
+  KvPart keys, values;  // of all kv heads, inside a cache row; of one format
   int chunk = 0;        // > 0: a token sees only keys s with s / chunk == position / chunk (Llama 4)
 };
+
+// The first `width` numbers of head 0 of a part of a layer's rows; pages are the caller's.
+KeyRows key_rows(const KvPool& pool, int layer, const KvPart& part, int width);
 
 // out[r][h] = sum over visible s of softmax_s(q[r][h] . k_s) v_s. q [rows][heads][query_width], scaled by the
 // caller; out [rows][heads][value_width]. A token sees the keys up to its own.

@@ -13,38 +13,62 @@ namespace minke {
 namespace {
 
 struct Expected {
-  std::vector<double> out, slack;  // slack: what rounding the weights to bf16 may change
+  std::vector<double> out, slack;  // slack: what rounding the weights may change
 };
 
-// Softmax over the positions `seen`, in doubles; the query rounded as the cache is.
+// What rounding the weights of the keys seen[first ..], of one page, to bytes may add to number i of the
+// sum: half a step for each, a step being 1/255 of the largest product of weight and scale.
+double byte_slack(const TestCache& cache, const AttentionShape& s, const KvView& view,
+                  std::span<const int> seen, std::span<const double> weights, int i) {
+  double largest = 0, codes = 0;
+  for (size_t k = 0; k < seen.size(); ++k) {
+    const double scale = cache.scale_at(s.values, view, seen[k], i);
+    largest = std::max(largest, weights[k] * scale);
+    if (scale > 0) codes += std::abs(cache.at(s.values, view, seen[k], i)) / scale;
+  }
+  return largest / 255 / 2 * codes;
+}
+
+// Softmax over the positions `seen`, in doubles; the query rounded as the cache is. Chunks of keys are
+// counted from position 0, or among what is seen where it was gathered.
 Expected reference(const TestCache& cache, const AttentionShape& s, const KvView& view, const float* q,
-                   int head, const std::vector<int>& seen) {
-  const bool bf16 = s.keys.format == KvFormat::bf16;
+                   int head, const std::vector<int>& seen, bool gathered = false) {
+  const KvFormat format = s.keys.format;
   const int kv_head = head / (s.heads / s.kv_heads);
-  std::vector<double> score;
+  const std::vector<double> query = rounded_query(format, q, s.query_width);
+  std::vector<double> weights;
   for (const int t : seen) {
     double dot = 0;
     for (int i = 0; i < s.query_width; ++i)
-      dot += double{bf16 ? bf16_to_f32(f32_to_bf16(q[i])) : q[i]} *
-             cache.at(s.keys, view, t, kv_head * s.query_width + i);
-    score.push_back(dot);
+      dot += query[static_cast<size_t>(i)] * cache.at(s.keys, view, t, kv_head * s.keys.head_width() + i);
+    weights.push_back(dot);
   }
-  const double peak = *std::max_element(score.begin(), score.end());
-  std::vector<double> out(static_cast<size_t>(s.value_width)), size(out);
+  const double peak = *std::max_element(weights.begin(), weights.end());
   double mass = 0;
-  for (size_t k = 0; k < seen.size(); ++k) {
-    const double p = std::exp(score[k] - peak);
-    mass += p;
-    for (int i = 0; i < s.value_width; ++i) {
-      const double v = cache.at(s.values, view, seen[k], kv_head * s.value_width + i);
-      out[static_cast<size_t>(i)] += p * v;
-      size[static_cast<size_t>(i)] += p * std::abs(v);
+  for (double& w : weights) mass += w = std::exp(w - peak);
+  Expected e;
+  for (int i = 0; i < s.value_width; ++i) {
+    const int column = kv_head * s.values.head_width() + i;
+    double sum = 0, size = 0, slack = 0;
+    for (size_t k = 0; k < seen.size(); ++k) {
+      const double v = cache.at(s.values, view, seen[k], column);
+      sum += weights[k] * v;
+      size += weights[k] * std::abs(v);
     }
+    // Each weight is off by 2^-9 of itself at most, and so is their sum.
+    if (format == KvFormat::bf16 || format == KvFormat::fp8) slack = size * 0x1p-8;
+    const auto page = [&](size_t k) { return (gathered ? static_cast<int>(k) : seen[k]) / kPageTokens; };
+    for (size_t k = 0; format == KvFormat::int8 && k < seen.size();) {
+      size_t end = k;
+      while (end < seen.size() && page(end) == page(k)) ++end;
+      slack += byte_slack(cache, s, view, std::span(seen).subspan(k, end - k),
+                          std::span(weights).subspan(k, end - k), column);
+      k = end;
+    }
+    e.out.push_back(sum / mass);
+    e.slack.push_back(2e-5 + slack / mass);
   }
-  for (double& o : out) o /= mass;
-  // Each weight is off by 2^-9 of itself at most, and so is their sum.
-  for (double& o : size) o = 2e-5 + (bf16 ? o / mass * 0x1p-8 : 0);
-  return {out, size};
+  return e;
 }
 
 void expect_near(const float* given, const Expected& wanted) {
@@ -64,19 +88,19 @@ struct Drawn {
 Drawn draw(Random& random, int longest) {
   Drawn d;
   const bool latent = random.below(2);
-  const KvFormat format = random.below(2) ? KvFormat::f32 : KvFormat::bf16;
+  const KvFormat format = kKvFormats[random.below(kKvFormats.size())];
   AttentionShape& s = d.shape;
   if (latent) {  // absorbed: values are the first numbers of the key
-    s = {static_cast<int>(1 + random.below(20)), 1, 24, 16, {}, {}};
-    d.row.latent = {format, 24, 0};
+    const int width = random.below(2) ? 24 : 160;
+    s = {static_cast<int>(1 + random.below(20)), 1, width, width / 3 * 2, {}, {}};
+    d.row.latent = {format, width, 0};
     d.row = lay_out(d.row);
     s.keys = s.values = d.row.latent;
-    s.values.width = 16;
   } else {
     const int kv_heads = 1 + static_cast<int>(random.below(3)),
-              width = 2 * static_cast<int>(1 + random.below(20));
+              width = 2 * static_cast<int>(1 + random.below(random.below(2) ? 20 : 70));
     s = {kv_heads * static_cast<int>(1 + random.below(5)), kv_heads, width, width, {}, {}};
-    d.row.key = d.row.value = {format, kv_heads * width, 0};
+    d.row.key = d.row.value = {format, kv_heads * width, 0, kv_heads};
     d.row = lay_out(d.row);
     s.keys = d.row.key;
     s.values = d.row.value;
@@ -175,9 +199,9 @@ TEST(SparseAttention, SeesTheChosenPositionsOnly) {
           continue;
         }
         const std::vector<int> seen(chosen.begin() + row * most, chosen.begin() + (row + 1) * most);
-        expect_near(
-            given + head * s.value_width,
-            reference(cache, s, *run.kv, q.data() + (row * s.heads + head) * s.query_width, head, seen));
+        expect_near(given + head * s.value_width,
+                    reference(cache, s, *run.kv, q.data() + (row * s.heads + head) * s.query_width, head,
+                              seen, true));
       }
     }
   }));

@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "base/float.h"
 #include "ops/linear.h"
 #include "ops/partial.h"
 
@@ -21,11 +20,16 @@ struct Scratch {
   std::byte* kernel;  // of gemm and of attend, which take turns
   float* product;     // [kPiece][kRowsAtOnce]
   float* out;         // [kMaxQueries][v]
-  std::byte* keys;    // [kPiece][nope + rope, v], in the cache's format
+  std::byte* keys;    // [kPiece][nope + rope, v], in the format of key_format
 };
 
+// Keys and values that are made have no scales.
+KvFormat key_format(const LatentShape& s) {
+  return s.latent.format == KvFormat::f32 ? KvFormat::f32 : KvFormat::bf16;
+}
+
 int64_t key_row_bytes(const LatentShape& s) {
-  return (int64_t{s.nope} + s.rope + s.v) * kv_bytes(s.latent.format);
+  return (int64_t{s.nope} + s.rope + s.v) * kv_bytes(key_format(s));
 }
 
 int64_t kernel_bytes(const LatentShape& s) {
@@ -47,19 +51,6 @@ Scratch scratch_of(const LatentShape& s, const Workspace& work, int thread) {
   return r;
 }
 
-// `count` numbers of a cache row as f32.
-void load_part(const std::byte* row, KvFormat format, int count, float* out) {
-  if (format == KvFormat::f32) {
-    std::memcpy(out, row, static_cast<size_t>(count) * sizeof(float));
-    return;
-  }
-  for (int i = 0; i < count; ++i) {
-    uint16_t bits;
-    std::memcpy(&bits, row + 2 * i, sizeof bits);
-    out[i] = bf16_to_f32(bits);
-  }
-}
-
 struct Pass {
   const Context& ctx;
   const Workspace& work;
@@ -78,20 +69,29 @@ struct Pass {
                                        : work.operands + operand_bytes(grain, kSpan, shape.kv_lora);
   }
 
-  // The latents of keys [first, last) as operands of both products.
+  // Numbers of `key_format` from f32.
+  void write_keys(const float* from, int count, std::byte* to) const {
+    if (key_format(shape) == KvFormat::f32)
+      std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+    else
+      ctx.kernels.to_bf16(from, count, reinterpret_cast<uint16_t*>(to));
+  }
+
+  // The latents of keys [first, last), in f32 and as operands of both products.
   void prepare(const Run& run, int first, int last) const {
-    const int count = last - first, cols = shape.kv_lora;
+    const int count = last - first, cols = shape.kv_lora, width = shape.latent.width;
     const Grain grain = grain_of(ctx, k_nope), other = grain_of(ctx, v_b);
     ctx.pool.for_each(count, kTokenGroup, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i)
-        load_part(pool.row_at(layer, *run.kv, first + static_cast<int>(i)) + shape.latent.offset,
-                  shape.latent.format, cols, space.latents + i * cols);
+        ctx.kernels.load_kv(shape.latent.format,
+                            pool.row_at(layer, *run.kv, first + static_cast<int>(i)) + shape.latent.offset,
+                            width, width, space.latents + i * width);
       const auto write = [&](Grain g, std::byte* to) {
         for (int piece = 0; piece < count; piece += kPiece) {  // an operand of its own each
           const int low = std::max(static_cast<int>(begin), piece),
                     high = std::min(static_cast<int>(end), piece + kPiece);
           if (low < high)
-            ctx.kernels.prepare(g, space.latents + int64_t{piece} * cols, cols,
+            ctx.kernels.prepare(g, space.latents + int64_t{piece} * width, width,
                                 std::min(kPiece, count - piece), cols, low - piece, high - low,
                                 to + operand_bytes(g, piece, cols));
         }
@@ -103,36 +103,28 @@ struct Pass {
 
   // Rows [first, first + count) of w times the latents of a piece, into columns of its keys' rows.
   void make(const Mat& w, int first, int count, const Operand& x, const Scratch& s, int column) const {
-    const KvFormat format = shape.latent.format;
-    const int64_t row_bytes = key_row_bytes(shape);
+    const int64_t row_bytes = key_row_bytes(shape), number = kv_bytes(key_format(shape));
     for (int r = 0; r < count; r += kRowsAtOnce) {
       const int here = std::min(kRowsAtOnce, count - r);
       ctx.kernels.gemm(near(ctx, w, s.thread), first + r, here, x, s.product, kRowsAtOnce, false, s.kernel);
-      for (int t = 0; t < x.tokens; ++t) {
-        std::byte* to = s.keys + t * row_bytes + int64_t{column + r} * kv_bytes(format);
-        const float* from = s.product + t * kRowsAtOnce;
-        if (format == KvFormat::f32)
-          std::memcpy(to, from, static_cast<size_t>(here) * sizeof(float));
-        else
-          ctx.kernels.to_bf16(from, here, reinterpret_cast<uint16_t*>(to));
-      }
+      for (int t = 0; t < x.tokens; ++t)
+        write_keys(s.product + t * kRowsAtOnce, here, s.keys + t * row_bytes + (column + r) * number);
     }
   }
 
-  // Keys [first, first + count) of one head; `piece` of the span they lie in.
-  void make_keys(const Run& run, int head, int first, int count, int piece, const Scratch& s) const {
+  // The keys of one head in one piece of a span, `count` of them.
+  void make_keys(int head, int count, int piece, const Scratch& s) const {
     const auto operand = [&](const Mat& w, std::byte* data) {
       const Grain grain = grain_of(ctx, w);
       return Operand{data + operand_bytes(grain, piece * kPiece, shape.kv_lora), grain, count, shape.kv_lora};
     };
     make(k_nope, head * shape.nope, shape.nope, operand(k_nope, keys_operand()), s, 0);
     make(v_b, head * shape.v, shape.v, operand(v_b, values_operand()), s, shape.nope + shape.rope);
-    const int64_t row_bytes = key_row_bytes(shape), number = kv_bytes(shape.latent.format);
-    for (int t = 0; t < count; ++t) {
-      const std::byte* row = pool.row_at(layer, *run.kv, first + t) + shape.latent.offset;
-      std::memcpy(s.keys + t * row_bytes + shape.nope * number, row + shape.kv_lora * number,
-                  static_cast<size_t>(shape.rope * number));
-    }
+    const int64_t row_bytes = key_row_bytes(shape), number = kv_bytes(key_format(shape));
+    const float* turned = space.latents + int64_t{piece} * kPiece * shape.latent.width + shape.kv_lora;
+    for (int t = 0; t < count; ++t)
+      write_keys(turned + int64_t{t} * shape.latent.width, shape.rope,
+                 s.keys + t * row_bytes + shape.nope * number);
     const int padded = (count + 15) / 16 * 16;
     std::memset(s.keys + count * row_bytes, 0, static_cast<size_t>((padded - count) * row_bytes));
   }
@@ -143,7 +135,7 @@ struct Pass {
     const float* rows[kMaxQueries];
     int from[kMaxQueries] = {}, until[kMaxQueries];
     float peaks[kMaxQueries], masses[kMaxQueries];
-    KeyRows keys{s.keys, nullptr, key_row_bytes(shape), 0, shape.latent.format, shape.nope + shape.rope};
+    KeyRows keys{s.keys, nullptr, key_row_bytes(shape), 0, key_format(shape), shape.nope + shape.rope};
     KeyRows values = keys;
     values.offset = int64_t{keys.width} * kv_bytes(keys.format);
     values.width = shape.v;
@@ -166,7 +158,7 @@ struct Pass {
     for (int piece = first; piece < last; piece += kPiece) {
       const int count = std::min(kPiece, last - piece);
       if (run.position + end <= piece) return;  // none of them sees these keys
-      make_keys(run, head, piece, count, (piece - first) / kPiece, s);
+      make_keys(head, count, (piece - first) / kPiece, s);
       for (int i = begin; i < end; i += kMaxQueries)
         if (run.position + std::min(end, i + kMaxQueries) > piece)
           meet(run, head, i, std::min(end, i + kMaxQueries), piece, count, s);

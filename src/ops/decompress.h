@@ -29,7 +29,7 @@ bool decompresses(const LatentShape& shape, int position, int given);
 
 // Memory for the rows of one call: what was summed so far.
 struct DecompressSpace {
-  float* latents;  // [kSpan][kv_lora]
+  float* latents;  // [kSpan][kv_lora + rope]
   float* peak;     // [rows][heads]
   float* mass;     // [rows][heads]
 };

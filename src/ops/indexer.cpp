@@ -54,9 +54,8 @@ struct Pass {
 
   // Scores of keys [first, last) for one row; first is a multiple of 16.
   void score(const Query& query, int first, int last, float* scores, std::byte* kernel) const {
-    const KeyRows keys{pool.base(layer),      query.run->kv->pages.data(),
-                       pool.row(layer).bytes, b.keys.offset,
-                       b.keys.format,         b.width};
+    KeyRows keys = key_rows(pool, layer, b.keys, b.width);
+    keys.pages = query.run->kv->pages.data();
     std::fill(scores + first, scores + last, 0.0f);
     for (int h = 0; h < b.heads; h += kMaxQueries)  // heads in ascending order, whatever their number
       ctx.kernels.index_scores(b.q + (query.row * b.heads + h) * b.width, b.w + query.row * b.heads + h,

@@ -53,13 +53,10 @@ TEST(Indexer, ScoresAndChoicesAsTheFormulaSays) {
   EXPECT_TRUE(rc::check([] {
     Random random(*rc::gen::arbitrary<uint64_t>());
     const int heads = 1 + static_cast<int>(random.below(80)),
-              width = 4 * static_cast<int>(1 + random.below(12));
+              width = 4 * static_cast<int>(1 + random.below(35));
     KvRow row;
-    row.index = {random.below(2) ? KvFormat::f32 : KvFormat::bf16, width, 0};
+    row.index = {kKvFormats[random.below(kKvFormats.size())], width, 0};
     row = lay_out(row);
-    const auto rounded = [&](float x) {
-      return double{row.index.format == KvFormat::bf16 ? bf16_to_f32(f32_to_bf16(x)) : x};
-    };
     const int position = static_cast<int>(random.below(random.below(4) ? 400 : 9000)),
               count = 1 + static_cast<int>(random.below(6));
     KvView view;
@@ -83,10 +80,11 @@ TEST(Indexer, ScoresAndChoicesAsTheFormulaSays) {
       for (int s = 0; s < visible; s += 17) {
         double wanted = 0, size = 0;
         for (int h = 0; h < heads; ++h) {
+          const std::vector<double> query =
+              rounded_query(row.index.format, q.data() + (r * heads + h) * width, width);
           double dot = 0;
           for (int i = 0; i < width; ++i)
-            dot += rounded(q[static_cast<size_t>((r * heads + h) * width + i)]) *
-                   cache.at(row.index, view, s, i);
+            dot += query[static_cast<size_t>(i)] * cache.at(row.index, view, s, i);
           wanted += w[static_cast<size_t>(r * heads + h)] * std::max(dot, 0.0);
           size += std::abs(w[static_cast<size_t>(r * heads + h)] * dot);
         }

@@ -1,8 +1,11 @@
 #pragma once
 // For tests: a context with memory for any small operation.
 
+#include <algorithm>
+#include <cmath>
 #include <vector>
 
+#include "kernels/isas.h"
 #include "kernels/test_data.h"
 #include "kv/pool.h"
 #include "ops/attention.h"
@@ -13,7 +16,7 @@ namespace minke {
 
 class TestContext {
  public:
-  explicit TestContext(int threads, bool round_activations = false, Isa isa = supported_isas().back())
+  explicit TestContext(int threads, bool round_activations = false, Isa isa = usable_isas().back())
       : pool_(threads),
         ctx{pool_, kernels_for(isa), Comm{}, round_activations},
         operands_(kOperands),
@@ -26,7 +29,7 @@ class TestContext {
 
  private:
   static constexpr int64_t kOperands = 16 << 20, kScratch = 4 << 20;
-  static constexpr int kUnits = 64, kWidth = 128;
+  static constexpr int kUnits = 64, kWidth = 160;
   ThreadPool pool_;
 
  public:
@@ -46,31 +49,45 @@ class TestCache {
     for (int64_t row = 0; row < bytes; row += pool.row(0).bytes)
       for (const KvPart* part :
            {&pool.row(0).key, &pool.row(0).value, &pool.row(0).latent, &pool.row(0).index})
-        for (int i = 0; i < part->width; ++i) {
-          const float x = random.normal();
-          std::byte* to = rows + row + part->offset + i * kv_bytes(part->format);
-          if (part->format == KvFormat::f32) {
-            std::memcpy(to, &x, 4);
-          } else {
-            const uint16_t h = f32_to_bf16(x);
-            std::memcpy(to, &h, 2);
-          }
-        }
+        for (int h = 0; part->width > 0 && h < part->heads; ++h)
+          kernels_for(Isa::scalar)
+              .store_kv(part->format, random_floats(random, part->head_width()).data(), part->head_width(),
+                        rows + row + part->offset + h * part->head_bytes());
   }
 
   float at(const KvPart& part, const KvView& view, int token, int i) const {
-    const std::byte* from = pool.row_at(0, view, token) + part.offset + i * kv_bytes(part.format);
-    if (part.format == KvFormat::f32) {
-      float x;
-      std::memcpy(&x, from, 4);
-      return x;
-    }
-    uint16_t h;
-    std::memcpy(&h, from, 2);
-    return bf16_to_f32(h);
+    const int width = part.head_width();
+    const std::byte* head = pool.row_at(0, view, token) + part.offset + i / width * part.head_bytes();
+    return kv_number(part.format, head, width, i % width);
+  }
+
+  // The scale that this number shares with others; 1 where the format has none.
+  float scale_at(const KvPart& part, const KvView& view, int token, int i) const {
+    const int width = part.head_width(), scales = kv_scales(part.format, width);
+    if (scales == 0) return 1;
+    const std::byte* head = pool.row_at(0, view, token) + part.offset + i / width * part.head_bytes();
+    uint16_t bits;
+    std::memcpy(&bits, head + (part.format == KvFormat::int8 ? i % width / kKvGroup * 2 : 0), 2);
+    return bf16_to_f32(bits);
   }
 
   KvPool pool;
 };
+
+// A query as attention over a cache of this format multiplies it.
+inline std::vector<double> rounded_query(KvFormat format, const float* q, int width) {
+  std::vector<double> r(q, q + width);
+  if (format == KvFormat::bf16 || format == KvFormat::fp8)
+    for (double& x : r) x = bf16_to_f32(f32_to_bf16(static_cast<float>(x)));
+  for (int first = 0; format == KvFormat::int8 && first < width; first += kKvGroup) {
+    const int last = std::min(width, first + kKvGroup);
+    float peak = 0;
+    for (int i = first; i < last; ++i) peak = std::max(peak, std::abs(q[i]));
+    const float scale = peak * (1.0f / 127.0f), inverse = scale > 0 ? 1.0f / scale : 0.0f;
+    for (int i = first; i < last; ++i)
+      r[static_cast<size_t>(i)] = double{scale} * std::nearbyint(q[i] * inverse);
+  }
+  return r;
+}
 
 }  // namespace minke

@@ -37,6 +37,8 @@ TEST(Counts, OfV2Lite) {
 
 TEST(Counts, CacheOfR2) {  // 61 layers of 512 + 64 + 128 numbers; the MTP layer is one more
   EXPECT_EQ(cache_bytes_per_token(preset("r2"), KvFormat::bf16), 62 * 2 * (512 + 64 + 128));
+  // A latent of 576 bytes with 5 scales, an index key of 128 with one.
+  EXPECT_EQ(cache_bytes_per_token(preset("r2"), KvFormat::int8), 62 * (576 + 12 + 128 + 4));
 }
 
 TEST(Counts, WeightBytes) {

@@ -47,8 +47,8 @@ void require_memory(const Model& model, const InstanceOptions& options) {
       unmapped() <= there ? fmt::format("--ctx {} would fit", limits.context) : "a smaller model would fit");
 }
 
-int64_t cache_bytes_per_token(const Config& config, KvFormat format) {
-  return page_bytes(kv_layout(config, format)) / kPageTokens;
+int64_t cache_bytes_per_token(const Config& config, const KvFormats& formats) {
+  return page_bytes(kv_layout(config, formats)) / kPageTokens;
 }
 
 }  // namespace minke

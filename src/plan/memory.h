@@ -25,6 +25,6 @@ MemoryPlan plan_memory(const Model& model, const Limits& limits);
 // context would fit.
 void require_memory(const Model& model, const InstanceOptions& options);
 
-int64_t cache_bytes_per_token(const Config& config, KvFormat format);
+int64_t cache_bytes_per_token(const Config& config, const KvFormats& formats);
 
 }  // namespace minke

@@ -21,7 +21,7 @@ TEST(MemoryPlan, AnnouncesWhatAnInstanceTakes) {
     o.limits.sequences = between(random, 1, 5);
     o.limits.context = between(random, 1, 1000);
     o.limits.threads = between(random, 1, 3);
-    o.limits.kv = random.below(2) ? KvFormat::f32 : KvFormat::bf16;
+    o.limits.kv = kKvFormats[random.below(kKvFormats.size())];
     o.limits.inspect = config.indexer && random.below(2);
     o.limits.mtp = random.below(2);
     o.round_activations = random.below(2);

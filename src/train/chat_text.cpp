@@ -118,9 +118,13 @@ Answer answer_at(const ChatFormat& format, const ChatPrompt& chat, size_t index)
   answer.begin = common_prefix(prompt, rendered);
   if (answer.begin == prompt.size()) return answer;
   answer.thinks = ends_in_reasoning(answer.prompt);
+  const size_t before = common_prefix(plain(format.render(beginning(chat, index, false))), rendered);
+  // Not in the middle of a token: <think> and what ends a turn begin alike.
+  const size_t token = std::string_view(rendered).substr(0, answer.begin).rfind('<');
+  if (token != std::string::npos && token >= before && rendered.find('>', token) >= answer.begin)
+    answer.begin = token;
   // The rest of the prompt and the answer may begin alike; the answer's own characters are given ones.
   size_t at = 0;
-  const size_t before = common_prefix(plain(format.render(beginning(chat, index, false))), rendered);
   for (const Piece& piece : answer.rendered) {
     if (piece.given && at >= before) answer.begin = std::min(answer.begin, at);
     at += piece.text.size();

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "base/file.h"
 #include "text/tokenizer_recipe.h"
 
 namespace minke {
@@ -89,6 +90,30 @@ TEST(ChatText, AnAnswerThatBeginsAConversation) {
   EXPECT_EQ(shown(ChatFormat::built_in("deepseek-v3", kTokens),
                   conversation({{"assistant", "Welcome."}, {"user", "Hi"}})),
             Texts{"<｜begin▁of▁sentence｜><｜Assistant｜>[[Welcome.<｜end▁of▁sentence｜>]]<｜User｜>Hi"});
+}
+
+// The published templates: what is learned is the answers and what ends them, whatever stands between.
+TEST(ChatText, PublishedTemplates) {
+  int templates = 0;
+  for (const auto& folder : fs::directory_iterator(MINKE_TESTS_DIR "/golden/chat")) {
+    const fs::path file = folder.path() / "template.jinja";
+    if (!fs::exists(file)) continue;
+    ++templates;
+    const std::string name = folder.path().filename().string();
+    const ChatFormat format = ChatFormat::from_template(read_file(file), kTokens);
+    std::string learned;
+    for (const ChatSample& sample : chat_samples(format, kTwo)) {
+      const std::string text = plain(sample.pieces);
+      for (const TextRun& answer : sample.answers)
+        learned += text.substr(answer.begin, answer.end - answer.begin);
+    }
+    const size_t first = learned.find("Hello."), second = learned.find("<b>Bye.</b>");
+    EXPECT_TRUE(first != learned.npos && second != learned.npos && first < second) << name << ": " << learned;
+    for (const char* other : {"Hi", "user", "User", "assistant", "Assistant", "Be brief."})
+      EXPECT_EQ(learned.find(other), learned.npos) << name << ": " << learned;
+    EXPECT_GT(learned.size(), second + 11) << name << ": nothing ends the answer";
+  }
+  EXPECT_GE(templates, 5);
 }
 
 TEST(ChatText, MistakesAreNamed) {

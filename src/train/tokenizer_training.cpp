@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <deque>
+#include <optional>
 
 #include "base/error.h"
 #include "base/thread_pool.h"
@@ -44,21 +45,20 @@ class Counting {
     for (int t = 0; t < threads; ++t) threads_.push_back({PreTokenizer::Scratch(pre_), {}});
   }
 
+  // Throws Error where the pre-tokeniser cannot cut a piece.
   void add(const std::vector<std::string_view>& pieces) {
+    std::vector<std::optional<Error>> errors(pieces.size());
     pool_.for_each(static_cast<int64_t>(pieces.size()), 1, [&](int64_t begin, int64_t end, int t) {
-      Thread& thread = threads_[static_cast<size_t>(t)];
-      for (int64_t i = begin; i < end; ++i) {
-        std::string normalised;
-        std::string_view text = pieces[static_cast<size_t>(i)];
-        if (!normalizer_.empty()) {
-          normalised = text;
-          std::vector<TextRun> none;
-          normalizer_.apply(normalised, none);
-          text = normalised;
+      for (auto i = static_cast<size_t>(begin); i < static_cast<size_t>(end); ++i) {
+        try {
+          count(pieces[i], threads_[static_cast<size_t>(t)]);
+        } catch (const Error& e) {
+          errors[i] = e;
         }
-        pre_.split(text, thread.scratch, [&](std::string_view word) { thread.words.add(word); });
       }
     });
+    for (const auto& error : errors)
+      if (error) throw *error;
   }
 
   WordCounts all() {
@@ -72,6 +72,18 @@ class Counting {
     PreTokenizer::Scratch scratch;
     WordCounts words;
   };
+
+  void count(std::string_view text, Thread& thread) const {
+    std::string normalised;
+    if (!normalizer_.empty()) {
+      normalised = text;
+      std::vector<TextRun> none;
+      normalizer_.apply(normalised, none);
+      text = normalised;
+    }
+    pre_.split(text, thread.scratch, [&](std::string_view word) { thread.words.add(word); });
+  }
+
   PreTokenizer pre_;
   Normalizer normalizer_;
   ThreadPool pool_;

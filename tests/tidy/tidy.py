@@ -69,7 +69,7 @@ class Tree:
         self.wrong = []
         for folder, folders, names in os.walk(self.root):
             folders[:] = sorted(f for f in folders if f not in SKIPPED_FOLDERS and not f.startswith(".fetch-"))
-            for name in sorted(names):
+            for name in sorted(n for n in names if n not in SKIPPED_FOLDERS):  # .git is a file in a second worktree
                 path = pathlib.Path(folder, name)
                 self.files[path.relative_to(self.root).as_posix()] = self.read(path)
 

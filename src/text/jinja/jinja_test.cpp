@@ -351,6 +351,16 @@ TEST(JinjaHostile, MemoryIsBounded) {
   EXPECT_NE(error_of("\xff").find("not valid UTF-8"), std::string::npos);
 }
 
+TEST(Jinja, TellsWhatIsGenerated) {
+  const Template parsed = Template::parse(
+      "a{% generation %}b{{ x }}{% endgeneration %}c{% generation %}{% endgeneration %}"
+      "{% set s %}{% generation %}d{% endgeneration %}{% endset %}{{ s }}{% generation %}e{% endgeneration "
+      "%}");
+  std::vector<TextRun> generated;
+  EXPECT_EQ(plain(parsed.render(JsonObject{{"x", "yz"}}, {}, &generated)), "abyzcde");
+  EXPECT_EQ(generated, (std::vector<TextRun>{{1, 4}, {6, 7}}));
+}
+
 // What a render holds is given back, cycles or not: the leak check of the sanitizer build watches these.
 TEST(JinjaHostile, TextsOfTheContextAreUtf8) {
   for (const std::string bad : {"\xc3",
