@@ -51,6 +51,29 @@ void for_each_expert(const TrainedExperts& e, const F& f) {
       f(x, e.weights[static_cast<size_t>(x)], Slots{e.starts[x], count});
 }
 
+// Products of all experts, done at once: they are many and small.
+class Products {
+ public:
+  Products(const Context& ctx, Precision precision) : ctx_(ctx), precision_(precision) {}
+  ~Products() { matmul(ctx_, precision_, products_); }
+
+  // out = W x, and dx (+)= W^T dy, row by row; dw += sum of dy x^T, where there is a gradient.
+  void project(const Rows& x, const Mat& w, float* out) { put(view(x), transposed(w), out, w.rows, false); }
+  void back(const Rows& dy, const Mat& w, float* dx, bool add) { put(view(dy), view(w), dx, w.cols, add); }
+  void gradient(const Rows& x, const Rows& dy, float* dw) {
+    if (dw) put(transposed(dy), view(x), dw, x.cols, true);
+  }
+
+ private:
+  void put(const MatrixView& a, const MatrixView& b, float* out, int64_t stride, bool add) {
+    products_.push_back({a, b, out, stride, add});
+  }
+
+  const Context& ctx_;
+  Precision precision_;
+  std::vector<MatrixProduct> products_;
+};
+
 void activate(const Context& ctx, const TrainedExperts& e, int64_t slots, float* inner) {
   ctx.pool.for_each(slots * e.inter, 16384, [&](int64_t begin, int64_t end, int) {
     ctx.kernels.silu_mul(e.gate + begin, e.up + begin, static_cast<int>(end - begin), inner + begin);
@@ -63,15 +86,20 @@ void train_experts(const Context& ctx, Precision precision, const TrainedExperts
                    const ExpertScratch& s, float* out) {
   sort_by_expert(e, x.count);
   gather(ctx, e, x.data, x.stride, x.count, x.cols, s.rows);
-  for_each_expert(e, [&](int, const Expert& w, const Slots& slots) {
-    const Rows rows = slots.rows(s.rows, x.cols);
-    project(ctx, precision, rows, w.gate, slots.at(e.gate, e.inter), e.inter);
-    project(ctx, precision, rows, w.up, slots.at(e.up, e.inter), e.inter);
-  });
+  {
+    Products products(ctx, precision);
+    for_each_expert(e, [&](int, const Expert& w, const Slots& slots) {
+      products.project(slots.rows(s.rows, x.cols), w.gate, slots.at(e.gate, e.inter));
+      products.project(slots.rows(s.rows, x.cols), w.up, slots.at(e.up, e.inter));
+    });
+  }
   activate(ctx, e, int64_t{x.count} * e.active, s.inner);
-  for_each_expert(e, [&](int, const Expert& w, const Slots& slots) {
-    project(ctx, precision, slots.rows(s.inner, e.inter), w.down, slots.at(s.back, x.cols), x.cols);
-  });
+  {
+    Products products(ctx, precision);
+    for_each_expert(e, [&](int, const Expert& w, const Slots& slots) {
+      products.project(slots.rows(s.inner, e.inter), w.down, slots.at(s.back, x.cols));
+    });
+  }
   scatter(ctx, e, s.back, x.count, x.cols, true, out);
 }
 
@@ -83,10 +111,12 @@ void train_experts_backward(const Context& ctx, Precision precision, const Train
   gather(ctx, e, dout, x.cols, x.count, x.cols, s.back);
   // As if every weight were 1, so that what an expert makes need not be kept: of its output y, dout . y is
   // inner . (down^T dout), the gradient of the router's weight.
-  for_each_expert(e, [&](int, const Expert& w, const Slots& slots) {
-    project_backward(ctx, precision, slots.rows(s.inner, e.inter), w.down, slots.rows(s.back, x.cols),
-                     {slots.at(s.dup, e.inter), e.inter}, false, nullptr);
-  });
+  {
+    Products products(ctx, precision);
+    for_each_expert(e, [&](int, const Expert& w, const Slots& slots) {
+      products.back(slots.rows(s.back, x.cols), w.down, slots.at(s.dup, e.inter), false);
+    });
+  }
   ctx.pool.for_each(slots_in_all, 16, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin; i < end; ++i) {
       const int64_t slot = e.order[i];
@@ -95,19 +125,30 @@ void train_experts_backward(const Context& ctx, Precision precision, const Train
       ctx.kernels.scale(s.back + slot * x.cols, e.router_weights[i], x.cols);
     }
   });
-  for_each_expert(e, [&](int expert, const Expert& w, const Slots& slots) {
-    project_backward(ctx, precision, slots.rows(s.inner, e.inter), w.down, slots.rows(s.back, x.cols), {},
-                     false, gradients[static_cast<size_t>(expert)].down);
-  });
+  {
+    Products products(ctx, precision);
+    for_each_expert(e, [&](int expert, const Expert&, const Slots& slots) {
+      products.gradient(slots.rows(s.inner, e.inter), slots.rows(s.back, x.cols),
+                        gradients[static_cast<size_t>(expert)].down);
+    });
+  }
   silu_mul_backward(ctx, e.gate, e.up, s.dup, static_cast<int>(slots_in_all), e.inter, s.dgate, s.dup);
   gather(ctx, e, x.data, x.stride, x.count, x.cols, s.rows);
-  for_each_expert(e, [&](int expert, const Expert& w, const Slots& slots) {
-    const ExpertGradient& g = gradients[static_cast<size_t>(expert)];
-    const Rows rows = slots.rows(s.rows, x.cols);
-    const OutRows to{slots.at(s.back, x.cols), x.cols};
-    project_backward(ctx, precision, rows, w.gate, slots.rows(s.dgate, e.inter), to, false, g.gate);
-    project_backward(ctx, precision, rows, w.up, slots.rows(s.dup, e.inter), to, true, g.up);
-  });
+  {
+    Products products(ctx, precision);
+    for_each_expert(e, [&](int expert, const Expert& w, const Slots& slots) {
+      const ExpertGradient& g = gradients[static_cast<size_t>(expert)];
+      products.back(slots.rows(s.dgate, e.inter), w.gate, slots.at(s.back, x.cols), false);
+      products.gradient(slots.rows(s.rows, x.cols), slots.rows(s.dgate, e.inter), g.gate);
+      products.gradient(slots.rows(s.rows, x.cols), slots.rows(s.dup, e.inter), g.up);
+    });
+  }
+  {
+    Products products(ctx, precision);
+    for_each_expert(e, [&](int, const Expert& w, const Slots& slots) {
+      products.back(slots.rows(s.dup, e.inter), w.up, slots.at(s.back, x.cols), true);
+    });
+  }
   scatter(ctx, e, s.back, x.count, x.cols, false, dx);
 }
 
