@@ -168,8 +168,10 @@ void save_model(const fs::path& folder, const Config& config, const Weights& wei
   out.finish();
 }
 
-void save_adapters(const fs::path& folder, const LoraConfig& lora, const Adapters& adapters,
-                   const std::string& base) {
+void save_adapters(const fs::path& folder, const Config& config, const LoraConfig& lora,
+                   const Adapters& adapters, const std::string& base) {
+  std::vector<std::vector<float>> turned;  // B of queries, whose rows are wq's
+  const bool turn = !config.rope.half && rope_half_in(config, Container::hugging_face);
   std::vector<TensorView> views;
   for (size_t layer = 0; layer < adapters.layers().size(); ++layer) {
     const auto add = [&](const char* matrix, const Adapter& adapter) {
@@ -180,25 +182,34 @@ void save_adapters(const fs::path& folder, const LoraConfig& lora, const Adapter
                          .shape = {m->rows, m->cols},
                          .bytes = {m->data, static_cast<size_t>(m->bytes())}});
     };
-    add("q_proj", adapters.layers()[layer].q);
+    Adapter q = adapters.layers()[layer].q;
+    if (turn) {
+      std::vector<float>& rows = turned.emplace_back();
+      for (int64_t r = 0; r < q.b.rows; ++r) {
+        const float* from = q.b.f32() + row_in_pairs(r, config.head_dim) * q.b.cols;
+        rows.insert(rows.end(), from, from + q.b.cols);
+      }
+      q.b.data = reinterpret_cast<const std::byte*>(rows.data());
+    }
+    add("q_proj", q);
     add("v_proj", adapters.layers()[layer].v);
   }
-  Json config =
+  Json json =
       JsonObject{{"peft_type", "LORA"}, {"task_type", "CAUSAL_LM"}, {"base_model_name_or_path", base}};
-  config.set("r", lora.rank);
-  config.set("lora_alpha", lora.alpha);
-  config.set("lora_dropout", 0.0);
-  config.set("bias", "none");
-  config.set("fan_in_fan_out", false);
-  config.set("inference_mode", true);
-  config.set("target_modules", JsonArray{Json("q_proj"), Json("v_proj")});
+  json.set("r", lora.rank);
+  json.set("lora_alpha", lora.alpha);
+  json.set("lora_dropout", 0.0);
+  json.set("bias", "none");
+  json.set("fan_in_fan_out", false);
+  json.set("inference_mode", true);
+  json.set("target_modules", JsonArray{Json("q_proj"), Json("v_proj")});
   UnfinishedOutput out = new_folder(folder);
   const std::pair<std::string, std::string> format = {"format", "pt"};
   out.begin("adapter_model.safetensors");
   out.write(as_bytes(safetensors_header(views, {&format, 1})));
   for (const TensorView& view : views) out.write(view.bytes);
   out.end();
-  out.write_file("adapter_config.json", to_string(config, 2) + "\n");
+  out.write_file("adapter_config.json", to_string(json, 2) + "\n");
   out.finish();
 }
 

@@ -14,8 +14,8 @@ namespace minke {
 void save_model(const fs::path& folder, const Config& config, const Weights& weights, Format format,
                 std::span<const fs::path> files);
 
-// Adapters as a folder that PEFT loads; base: what they are adapters of.
-void save_adapters(const fs::path& folder, const LoraConfig& lora, const Adapters& adapters,
-                   const std::string& base);
+// Adapters of a model with this config as a folder that PEFT loads; base: what they are adapters of.
+void save_adapters(const fs::path& folder, const Config& config, const LoraConfig& lora,
+                   const Adapters& adapters, const std::string& base);
 
 }  // namespace minke

@@ -66,7 +66,7 @@ TEST(Save, AdaptersAsPeftNamesThem) {
   const Config config = load_model(golden("train/llama")).config;
   const LoraConfig lora{4, 8};
   const Adapters adapters = random_adapters(config, lora, 3);
-  save_adapters(folder / "adapter", lora, adapters, "base");
+  save_adapters(folder / "adapter", config, lora, adapters, "base");
   const Safetensors saved = Safetensors::open(folder / "adapter" / "adapter_model.safetensors");
   EXPECT_EQ(saved.tensors().size(), 8u);
   const TensorView* a = saved.tensor("base_model.model.model.layers.1.self_attn.v_proj.lora_A.weight");
@@ -76,6 +76,44 @@ TEST(Save, AdaptersAsPeftNamesThem) {
   const Json json = parse_json(read_file(folder / "adapter" / "adapter_config.json"));
   EXPECT_EQ(json.at("r").as_int(), 4);
   EXPECT_EQ(json.at("peft_type").as_string(), "LORA");
+}
+
+// A GGUF file keeps the rows of Llama's queries in another order than the folder its adapters are for.
+TEST(Save, AdaptersOfAGgufModelFitItsFolder) {
+  const TemporaryFolder folder;
+  const fs::path base = golden("train/llama");
+  const Model model = load_model(to_gguf(base, folder / "base.gguf"));
+  const Config& c = model.config;
+  const LoraConfig lora{4, 8};
+  const Adapters adapters = random_adapters(c, lora, 3);
+  Random random(4);
+  for (const LayerAdapters& layer : adapters.layers())
+    for (const Mat& b : {layer.q.b, layer.v.b})
+      for (int64_t i = 0; i < int64_t{b.rows} * b.cols; ++i) data(b)[i] = random.normal();
+  const Parameters merged = parameters_of(model);
+  ThreadPool pool(2);
+  const Context ctx{pool, kernels_for(supported_isas().back()), Comm{}};
+  merge_adapters(ctx, c, lora, adapters, merged.weights());
+  save_model(folder / "merged", c, merged.weights(), Format::f32, {});
+  save_adapters(folder / "adapter", c, lora, adapters, "base");
+
+  const Safetensors saved = Safetensors::open(folder / "adapter" / "adapter_model.safetensors"),
+                    whole = Safetensors::open_folder(folder / "merged"),
+                    before = Safetensors::open_folder(base);
+  for (const std::string matrix : {"q_proj", "v_proj"}) {
+    const std::string name = "model.layers.1.self_attn." + matrix;
+    const std::vector<float> a = floats(saved, "base_model.model." + name + ".lora_A.weight"),
+                             b = floats(saved, "base_model.model." + name + ".lora_B.weight"),
+                             w = floats(before, name + ".weight");
+    std::vector<float> expected(w.size());
+    const size_t cols = static_cast<size_t>(c.dim);
+    for (size_t i = 0; i < w.size(); ++i) {
+      double sum = 0;
+      for (size_t k = 0; k < 4; ++k) sum += double{b[i / cols * 4 + k]} * a[k * cols + i % cols];
+      expected[i] = static_cast<float>(w[i] + 2 * sum);
+    }
+    EXPECT_LE(distance(expected, floats(whole, name + ".weight")).difference, 1e-5) << matrix;
+  }
 }
 
 }  // namespace
