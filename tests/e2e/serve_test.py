@@ -137,7 +137,9 @@ class Serve(Case):
                                b"Content-Length: %d\r\n\r\n" % len(body) + body)
             received = b""
             while b"content" not in received:
-                received += connection.recv(4096)
+                piece = connection.recv(4096)
+                self.assertTrue(piece, f"the connection ended after {received!r}")
+                received += piece
         until = time.monotonic() + 20
         while b'minke:num_requests_running{model_name="smol"} 0\n' not in self.ask("/metrics"):
             self.assertLess(time.monotonic(), until, "the answer goes on for nobody")
