@@ -19,6 +19,13 @@ RunMemory stage_memory(const RunConfig& run, const StageConfig& stage, int threa
   m.weights = parameter_bytes(stage.config);
   m.gradients = parameter_bytes(stage.config, trained_weights(stage));
   m.moments = 2 * m.gradients;
+  if (stage.muon) {
+    std::vector<MatrixSize> sizes;
+    for_each_weight(stage.config, [&, chosen = trained_weights(stage)](const WeightSlot& slot) {
+      if (chosen(slot) && is_hidden_matrix(slot)) sizes.push_back({slot.rows, slot.cols});
+    });
+    m.moments += muon_bytes(sizes);
+  }
   m.activations = train_state_bytes(stage.config, limits_of(run, stage, threads));
   return m;
 }

@@ -30,7 +30,8 @@ std::vector<TrainedTensor> trained_tensors(const Config& config, const Weights& 
                                            const Weights& second) {
   std::vector<TrainedTensor> tensors;
   for_each_pair(config, weights, gradients, [&](const WeightSlot& slot, const Mat& w, const Mat& g) {
-    tensors.push_back({describe(slot), data(w), data(g), nullptr, nullptr, slot.count(), !slot.vector});
+    tensors.push_back({describe(slot), data(w), data(g), nullptr, nullptr, slot.count(), !slot.vector,
+                       MatrixSize{slot.rows, slot.cols}, is_hidden_matrix(slot)});
   });
   size_t i = 0;
   for_each_pair(config, first, second, [&](const WeightSlot&, const Mat& m, const Mat& v) {

@@ -15,13 +15,24 @@ struct AdamW {
   double clip = 1;     // gradients' norm at most; 0: any
 };
 
+struct MatrixSize {
+  int rows = 0, cols = 0;
+};
+
 // One tensor in step with its gradient and moments, `count` numbers each.
 struct TrainedTensor {
   std::string name;  // "wq of layer 3"
   float *weight, *gradient, *first, *second;
   int64_t count;
   bool decays;
+  MatrixSize size = {};
+  bool hidden = false;  // a matrix between the embedding and the head, and no router
 };
+
+// Whether a weight is one, for plans.
+inline bool is_hidden_matrix(const WeightSlot& slot) {
+  return slot.layer >= 0 && !slot.vector && slot.role != Role::router;
+}
 
 // The weights that have a gradient. The sets share one config; the last two are chosen as gradients is.
 std::vector<TrainedTensor> trained_tensors(const Config& config, const Weights& weights,

@@ -122,6 +122,9 @@ StageConfig read_stage(const Json& json, const std::string& where, const RunConf
   s.batch = batch_schedule(fields, s.pass);
   s.rate = rate_schedule(fields);
   s.adamw = adamw_options(fields);
+  const std::string optimizer = fields.string("optimizer").value_or("adamw");
+  if (optimizer != "adamw" && optimizer != "muon") fields.wrong("optimizer", "is adamw or muon");
+  s.muon = optimizer == "muon";
   s.indexer = indexer_part(fields, s.config);
   const bool models = s.indexer != IndexerPart::warms_up;
   s.mtp = fields.number("mtp", 0, 10).value_or(models && s.config.mtp_layers > 0 ? 0.3 : 0);
@@ -132,6 +135,7 @@ StageConfig read_stage(const Json& json, const std::string& where, const RunConf
   s.held_out = fields.string("held_out").value_or("val");
   s.lora = lora_config(fields, s.config);
   fields.finish();
+  if (s.muon && s.lora.rank > 0) fields.wrong("optimizer", "adapters are trained by adamw");
   if (s.sequence > s.config.context)
     fields.wrong("sequence", fmt::format("the model's context is {} tokens", s.config.context));
   if (s.mtp > 0 && s.config.mtp_layers == 0) fields.wrong("mtp", "the model has no such layer");

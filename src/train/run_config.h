@@ -27,6 +27,7 @@ struct StageConfig {
   BatchSchedule batch;
   RateSchedule rate;
   AdamW adamw;
+  bool muon = false;  // moves the matrices between embedding and head, AdamW the rest
   IndexerPart indexer = IndexerPart::none;
   double mtp = 0;              // weight of the loss of multi-token prediction
   double balance = 0;          // alpha of the sequence-wise balance loss

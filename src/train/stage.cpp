@@ -60,6 +60,11 @@ StageTrainer::StageTrainer(const Context& ctx, const RunConfig& run, int stage, 
     tensors_ =
         trained_tensors(c, parameters_.weights(), gradients_.weights(), first_.weights(), second_.weights());
   }
+  const auto moved = std::ranges::stable_partition(
+      tensors_, [&](const TrainedTensor& t) { return !stage_.muon || !t.hidden; });
+  of_muon_ = {moved.begin(), moved.end()};
+  of_adamw_ = std::span(tensors_).first(tensors_.size() - of_muon_.size());
+  if (!of_muon_.empty()) muon_space_ = MuonSpace(of_muon_);
 }
 
 Trainee StageTrainer::trainee() const {
@@ -142,7 +147,13 @@ void StageTrainer::balance(StepReport& report) const {
 }
 
 void StageTrainer::update(const StepReport& report, int64_t updates) {
-  adamw_step(ctx_, stage_.adamw, report.rate, updates + 1, clip_factor(stage_.adamw, report.norm), tensors_);
+  const double factor = clip_factor(stage_.adamw, report.norm);
+  adamw_step(ctx_, stage_.adamw, report.rate, updates + 1, factor, of_adamw_);
+  if (!of_muon_.empty()) {
+    MuonOptions options;
+    options.decay = stage_.adamw.decay;
+    muon_step(ctx_, run_.precision, options, report.rate, factor, of_muon_, muon_space_);
+  }
   if (stage_.bias_speed == 0 || adapters_) return;
   for (size_t i = 0; i < loads_.size(); ++i)
     if (const Mat& bias = parameters_.weights().layers[i].router_bias; bias && !loads_[i].empty())

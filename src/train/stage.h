@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 
+#include "train/muon.h"
 #include "train/pass.h"
 #include "train/run_config.h"
 
@@ -59,7 +60,9 @@ class StageTrainer {
   Parameters& parameters_;
   Parameters gradients_, first_, second_;
   std::unique_ptr<AdapterSets> adapters_;
-  std::vector<TrainedTensor> tensors_;
+  std::vector<TrainedTensor> tensors_;  // those that Muon moves stand last
+  std::span<const TrainedTensor> of_adamw_, of_muon_;
+  MuonSpace muon_space_;
   TrainState state_;
   ExpertLoads loads_;
 };
