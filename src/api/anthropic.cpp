@@ -79,26 +79,19 @@ class MessageWriter final : public AnswerWriter {
  public:
   MessageWriter(std::string model) : model_(std::move(model)) {}
 
-  std::string begin() override {
-    Json message = frame();
-    message.set("content", JsonArray{});
-    message.set("stop_reason", Json());
-    message.set("stop_sequence", Json());
-    message.set("usage", usage_json({}));
-    return typed("message_start", JsonObject{{"message", std::move(message)}});
-  }
-
+  // message_start says how long the prompt is and what of it is cached: it waits until that is known.
   std::string event(const CompletionEvent& event) override {
     switch (event.kind) {
+      case CompletionEvent::Kind::start: return start(event.usage);
       case CompletionEvent::Kind::part: {
-        std::string out;
+        std::string out = start({});
         for (const AnswerEvent& p : event.parts) out += part(p);
         return out;
       }
       case CompletionEvent::Kind::end:
         reason_ = event.reason;
         stop_ = event.stop;
-        return close();
+        return start({}) + close();
       case CompletionEvent::Kind::done: usage_ = event.usage; return done();
       case CompletionEvent::Kind::failed: {
         const Json json = anthropic_fault(event.fault, {});
@@ -118,6 +111,16 @@ class MessageWriter final : public AnswerWriter {
   }
 
  private:
+  std::string start(const Usage& usage) {
+    if (std::exchange(started_, true)) return {};
+    Json message = frame();
+    message.set("content", JsonArray{});
+    message.set("stop_reason", Json());
+    message.set("stop_sequence", Json());
+    message.set("usage", usage_json(usage));
+    return typed("message_start", JsonObject{{"message", std::move(message)}});
+  }
+
   Json frame() const {
     return JsonObject{{"id", id_}, {"type", "message"}, {"role", "assistant"}, {"model", model_}};
   }
@@ -211,6 +214,7 @@ class MessageWriter final : public AnswerWriter {
   std::string open_, arguments_, stop_;
   JsonArray blocks_;
   std::vector<size_t> broken_;
+  bool started_ = false;
   EndReason reason_ = EndReason::cancelled;
   Usage usage_;
 };

@@ -67,6 +67,10 @@ TEST(Anthropic, WritesBlocksInOrder) {
   EXPECT_EQ(w.whole.at("usage"), parse_json(R"({"input_tokens":6,"cache_creation_input_tokens":0,
     "cache_read_input_tokens":4,"output_tokens":5})"));
 
+  ASSERT_EQ(w.events.front().name, "message_start");
+  EXPECT_EQ(w.events.front().json().at("message").at("usage").at("input_tokens"), Json(6));
+  EXPECT_EQ(w.events.front().json().at("message").at("usage").at("cache_read_input_tokens"), Json(4));
+
   int64_t open = -1, next = 0;
   for (const SseEvent& event : w.events) {
     const Json json = event.json();

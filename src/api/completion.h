@@ -69,13 +69,15 @@ struct TokenLogprob {
 enum class EndReason : uint8_t { stop, length, calls, cancelled };
 
 struct Usage {
-  int prompt_tokens = 0;  // of all prompts
-  int cached_tokens = 0;  // of these, not computed anew
-  int output_tokens = 0;  // of all choices
+  int prompt_tokens = 0;     // of all prompts
+  int cached_tokens = 0;     // of these, not computed anew
+  int output_tokens = 0;     // of all choices
+  int reasoning_tokens = 0;  // of these, inside of reasoning, its marks included
 };
 
 struct CompletionEvent {
   enum class Kind : uint8_t {
+    start,   // the first choice begins: `usage` has its prompt
     part,    // something of a choice
     end,     // of a choice
     done,    // all choices have ended
@@ -88,7 +90,19 @@ struct CompletionEvent {
   EndReason reason = EndReason::stop;
   std::string stop = {};            // with end: the stop string that was met
   std::string malformed_call = {};  // with end: why a call is in the text instead
-  Usage usage = {};                 // with done
+  Usage usage = {};                 // with start and done
+  Fault fault = {};
+};
+
+// Vectors for texts, each of length 1.
+struct EmbeddingRequest {
+  std::vector<PlainPrompt> inputs;
+  std::string cache_salt;
+};
+struct Embeddings {
+  std::vector<std::vector<float>> vectors;  // [input][dim]
+  int prompt_tokens = 0;
+  bool cancelled = false;  // there are none; `fault` says why, unless it was by cancel
   Fault fault = {};
 };
 
@@ -97,6 +111,7 @@ struct ModelCard {
   std::vector<std::string> aliases;  // further names it answers to; "*": to any
   int64_t created = 0;               // seconds since 1970
   int context = 0;                   // tokens of one prompt and its answer
+  int dim = 0;                       // of an embedding
   bool answers_to(const std::string& asked) const;
 };
 
@@ -104,6 +119,7 @@ struct ModelCard {
 class Completer {
  public:
   using OnEvent = std::function<void(const CompletionEvent&)>;
+  using OnEmbedded = std::function<void(const Embeddings&)>;
   virtual ~Completer() = default;
 
   virtual const ModelCard& card() const = 0;
@@ -111,6 +127,8 @@ class Completer {
   // done or failed comes last and once. It must not block for long. Throws Error naming the field that is
   // wrong.
   virtual uint64_t submit(const CompletionRequest& request, OnEvent on_event) = 0;
+  // on_done is called once, on a thread of the completer's. Throws as submit does.
+  virtual uint64_t embed(const EmbeddingRequest& request, OnEmbedded on_done) = 0;
   virtual void cancel(uint64_t id) = 0;  // done comes within a step; an unknown id is none
 
   // The prompt that submit would make of a request with one.

@@ -1,6 +1,7 @@
 #include "api/fields.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 
@@ -56,18 +57,15 @@ std::optional<int64_t> FieldReader::integer(std::string_view name, int64_t least
   const Json* member = find(name);
   if (!member) return std::nullopt;
   if (!member->is_number()) wrong_field_type(path(name), "an integer", *member);
-  const double near = member->as_double();
   int64_t value = 0;
-  if (near >= -9.2e18 && near <= 9.2e18) {
-    try {
-      value = member->as_int();
-    } catch (const Error&) {
-      throw Error("is not an integer", path(name));
-    }
-  } else {
-    value = near < 0 ? INT64_MIN : INT64_MAX;
+  bool fits = true;  // into 64 bits
+  try {
+    value = member->as_int();
+  } catch (const Error&) {
+    fits = std::abs(member->as_double()) < 9.2e18;
+    if (fits) throw Error("is not an integer", path(name));
   }
-  if (value < least || value > most)
+  if (!fits || value < least || value > most)
     throw Error(fmt::format("{} is not between {} and {}", to_string(*member), least, most), path(name));
   return value;
 }

@@ -6,6 +6,7 @@
 #include <mutex>
 #include <random>
 
+#include "api/embedding.h"
 #include "api/running.h"
 #include "text/answer_format.h"
 #include "text/call_mask.h"
@@ -68,6 +69,7 @@ struct LocalCompleter::Impl {
     std::vector<Token> tokens;
     AnswerOptions answer;
     bool plain = false;
+    KeptAnswer kept;                             // its prompt, for the answer to come
     std::shared_ptr<const CallGrammar> grammar;  // where a call is required
   };
 
@@ -77,14 +79,21 @@ struct LocalCompleter::Impl {
         chat(std::move(c)),
         options(std::move(o)),
         answers(AnswerFormat::of(chat, added_tokens_of(t), options.card.name)),
-        table(std::make_shared<TokenTable>(t)) {
-    for (const std::string& marker : answers.markers()) written.push_back(*tokenizer.find(marker));
+        table(std::make_shared<TokenTable>(t)),
+        written(tokens_of(answers.markers())),
+        memory(options.keeper, tokenizer, answers, written, engine.end_tokens()) {
     ModelCard& card = options.card;
     card.context = card.context > 0 ? std::min(card.context, engine.context()) : engine.context();
   }
 
+  std::vector<Token> tokens_of(const std::vector<std::string>& markers) const {
+    std::vector<Token> all;
+    for (const std::string& marker : markers) all.push_back(*tokenizer.find(marker));
+    return all;
+  }
+
   // Text that cannot fit is not tokenised to find out: that of some megabytes takes seconds.
-  void check_bytes(size_t bytes, const char* field) const {
+  void check_bytes(size_t bytes, const std::string& field) const {
     const auto most =
         static_cast<size_t>(options.card.context) * static_cast<size_t>(2 * table->all.longest());
     if (bytes > most)
@@ -105,8 +114,10 @@ struct LocalCompleter::Impl {
     render.now = today();
     const Pieces pieces = chat.render(prompt, render);
     made.answer.in_reasoning = ends_in_reasoning(pieces);
-    check_bytes(plain(pieces).size(), "messages");
-    made.tokens = tokenizer.encode(pieces);
+    const MarkedText text(pieces);
+    check_bytes(text.text.size(), "messages");
+    made.tokens = memory.encode(text, prompt.messages.as_array(), made.answer.tools, request.cache_salt);
+    made.kept = {text.text.size(), text.key(text.text.size()) + prompt_tokens_key(made.tokens), {}};
     const ToolChoice& choice = request.tool_choice;
     if (choice.kind == ToolChoice::Kind::required || choice.kind == ToolChoice::Kind::named) {
       if (request.ignore_end) throw Error("an answer that has to be a call ends with it", "ignore_eos");
@@ -117,10 +128,10 @@ struct LocalCompleter::Impl {
     return made;
   }
 
-  Prepared prepare_plain(const PlainPrompt& prompt) const {
+  Prepared prepare_plain(const PlainPrompt& prompt, const std::string& field = "prompt") const {
     Prepared made;
     made.plain = true;
-    check_bytes(prompt.text.size() + (prompt.suffix ? prompt.suffix->size() : 0), "prompt");
+    check_bytes(prompt.text.size() + (prompt.suffix ? prompt.suffix->size() : 0), field);
     if (prompt.suffix) {
       made.tokens = fill_in(tokenizer, prompt);
     } else if (!prompt.tokens.empty()) {
@@ -143,12 +154,15 @@ struct LocalCompleter::Impl {
     else
       for (const PlainPrompt& prompt : request.prompts) all.push_back(prepare_plain(prompt));
     const char* field = request.chat ? "messages" : "prompt";
-    for (const Prepared& made : all)
-      if (made.tokens.size() >= static_cast<size_t>(options.card.context))
-        throw Error(fmt::format("{} tokens, and the context holds {} with the answer", made.tokens.size(),
-                                options.card.context),
-                    field, "a shorter prompt, or a server with a larger --ctx");
+    for (const Prepared& made : all) check_length(made, field);
     return all;
+  }
+
+  void check_length(const Prepared& made, const std::string& field) const {
+    if (made.tokens.size() >= static_cast<size_t>(options.card.context))
+      throw Error(fmt::format("{} tokens, and the context holds {} with the answer", made.tokens.size(),
+                              options.card.context),
+                  field, "a shorter prompt, or a server with a larger --ctx");
   }
 
   Request engine_request(const CompletionRequest& asked, const Prepared& made, uint64_t seed) const {
@@ -195,8 +209,14 @@ struct LocalCompleter::Impl {
     try {
       for (int choice = 0; choice < request.choices(); ++choice) {
         const Prepared& made = prompts[static_cast<size_t>(choice / request.n)];
-        const bool first_of_prompt = choice % request.n == 0;
-        running->add(choice, made.plain ? AnswerFormat{} : answers, made.answer, made.plain, first_of_prompt,
+        Running::Reading reading{made.plain ? AnswerFormat{} : answers, made.answer, made.plain,
+                                 choice % request.n == 0};
+        if (options.keeper && !made.plain && !request.ignore_end)
+          reading.keep = [this, kept = made.kept, salt = request.cache_salt](const ParsedAnswer& answer,
+                                                                             std::vector<Token> tokens) {
+            memory.keep(answer, {kept.prompt_bytes, kept.prompt_key, std::move(tokens)}, salt);
+          };
+        running->add(choice, std::move(reading),
                      engine_request(request, made, seed + static_cast<uint64_t>(choice)));
       }
     } catch (const Error&) {
@@ -205,6 +225,35 @@ struct LocalCompleter::Impl {
       under_way.erase(id);
       throw;
     }
+    return id;
+  }
+
+  uint64_t embed(const EmbeddingRequest& request, Completer::OnEmbedded on_done) {
+    std::vector<Request> texts;
+    for (const PlainPrompt& input : request.inputs) {
+      const std::string field = fmt::format("input[{}]", texts.size());
+      const Prepared made = prepare_plain(input, field);
+      check_length(made, field);
+      for (const Token token : made.tokens)
+        if (token >= tokenizer.size())
+          throw Error(fmt::format("token {} is outside the vocabulary", token), field);
+      Request& text = texts.emplace_back();
+      text.prompt = made.tokens;
+      text.cache_salt = request.cache_salt;
+      text.pooling = options.pooling;
+    }
+    auto embedding = std::make_shared<Embedding>(engine, std::move(texts), std::move(on_done));
+    uint64_t id;
+    {
+      const std::lock_guard lock(mutex);
+      id = ++last_id;
+      embeddings[id] = embedding;
+    }
+    embedding->when_over = [this, id] {
+      const std::lock_guard lock(mutex);
+      embeddings.erase(id);
+    };
+    embedding->start();
     return id;
   }
 
@@ -219,10 +268,12 @@ struct LocalCompleter::Impl {
   LocalCompleterOptions options;
   const AnswerFormat answers;
   const std::shared_ptr<const TokenTable> table;
-  std::vector<Token> written;  // special tokens that the parser of answers looks for
+  const std::vector<Token> written;  // special tokens that the parser of answers looks for
+  const AnswerMemory memory;
   std::mutex mutex;
   std::mt19937_64 seeds{std::random_device{}()};
   std::map<uint64_t, std::shared_ptr<Running>> under_way;
+  std::map<uint64_t, std::shared_ptr<Embedding>> embeddings;
   uint64_t last_id = 0;
 };
 
@@ -238,14 +289,22 @@ uint64_t LocalCompleter::submit(const CompletionRequest& request, OnEvent on_eve
   return impl_->submit(request, std::move(on_event));
 }
 
+uint64_t LocalCompleter::embed(const EmbeddingRequest& request, OnEmbedded on_done) {
+  return impl_->embed(request, std::move(on_done));
+}
+
 void LocalCompleter::cancel(uint64_t id) {
   std::shared_ptr<Running> running;
+  std::shared_ptr<Embedding> embedding;
   {
     const std::lock_guard lock(impl_->mutex);
     const auto it = impl_->under_way.find(id);
     if (it != impl_->under_way.end()) running = it->second;
+    const auto other = impl_->embeddings.find(id);
+    if (other != impl_->embeddings.end()) embedding = other->second;
   }
   if (running) running->cancel();
+  if (embedding) embedding->cancel();
 }
 
 std::vector<Token> LocalCompleter::tokens(const CompletionRequest& request) const {

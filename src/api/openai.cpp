@@ -130,7 +130,8 @@ Json openai_usage(const Usage& usage) {
   return JsonObject{{"prompt_tokens", usage.prompt_tokens},
                     {"completion_tokens", usage.output_tokens},
                     {"total_tokens", usage.prompt_tokens + usage.output_tokens},
-                    {"prompt_tokens_details", JsonObject{{"cached_tokens", usage.cached_tokens}}}};
+                    {"prompt_tokens_details", JsonObject{{"cached_tokens", usage.cached_tokens}}},
+                    {"completion_tokens_details", JsonObject{{"reasoning_tokens", usage.reasoning_tokens}}}};
 }
 
 Json openai_fault(const Fault& fault) {

@@ -30,6 +30,9 @@ int64_t unix_time();
 std::span<const Field> chat_fields();
 Exchange read_chat(const Json& body, const ModelCard& card);
 
+// A text, tokens, or a list of at most `most` of either, in this field.
+std::vector<PlainPrompt> read_prompts(const Json& json, const std::string& field, size_t most);
+
 // POST /v1/completions
 std::span<const Field> text_fields();
 Exchange read_text(const Json& body, const ModelCard& card);

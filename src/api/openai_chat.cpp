@@ -128,6 +128,7 @@ class ChatWriter final : public AnswerWriter {
 
   std::string event(const CompletionEvent& event) override {
     switch (event.kind) {
+      case CompletionEvent::Kind::start: return {};
       case CompletionEvent::Kind::part: return part(event);
       case CompletionEvent::Kind::end: return end(event);
       case CompletionEvent::Kind::done: usage_ = event.usage; return done();

@@ -92,7 +92,7 @@ TEST(OpenAiChat, WritesAnAnswer) {
   EXPECT_EQ(choice.at("message").at("content"), Json("Hello"));
   EXPECT_EQ(choice.at("finish_reason"), Json("stop"));
   EXPECT_EQ(w.whole.at("usage"), parse_json(R"({"prompt_tokens":10,"completion_tokens":5,"total_tokens":15,
-    "prompt_tokens_details":{"cached_tokens":4}})"));
+    "prompt_tokens_details":{"cached_tokens":4},"completion_tokens_details":{"reasoning_tokens":2}})"));
   ASSERT_EQ(w.events.size(), 6u);  // the role, two pieces, the end, the usage, [DONE]
   EXPECT_EQ(w.events[0].json().at("choices").as_array()[0].at("delta").at("role"), Json("assistant"));
   EXPECT_EQ(w.events[2].json().at("choices").as_array()[0].at("delta").at("content"), Json("lo"));

@@ -84,6 +84,17 @@ Json logprobs_json(const std::vector<TokenLogprob>& all, int64_t& offset) {
                     {"text_offset", std::move(offsets)}};
 }
 
+std::vector<Token> read_tokens(const JsonArray& list, const std::string& path) {
+  std::vector<Token> tokens;
+  for (const Json& id : list) {
+    if (!id.is_int() || id.as_int() < 0 || id.as_int() > INT32_MAX)
+      throw Error("is not the id of a token", fmt::format("{}[{}]", path, tokens.size()));
+    tokens.push_back(static_cast<Token>(id.as_int()));
+  }
+  if (tokens.empty()) throw Error("the prompt is empty", path);
+  return tokens;
+}
+
 class TextWriter final : public AnswerWriter {
  public:
   struct Form {
@@ -105,6 +116,7 @@ class TextWriter final : public AnswerWriter {
 
   std::string event(const CompletionEvent& event) override {
     switch (event.kind) {
+      case CompletionEvent::Kind::start: return {};
       case CompletionEvent::Kind::part: return part(event);
       case CompletionEvent::Kind::end:
         choices_[static_cast<size_t>(event.choice)].end(event);
@@ -175,28 +187,21 @@ class TextWriter final : public AnswerWriter {
   Usage usage_;
 };
 
-std::vector<Token> read_tokens(const JsonArray& list, const std::string& path) {
-  std::vector<Token> tokens;
-  for (const Json& id : list) {
-    if (!id.is_int() || id.as_int() < 0 || id.as_int() > INT32_MAX)
-      throw Error("is not the id of a token", fmt::format("{}[{}]", path, tokens.size()));
-    tokens.push_back(static_cast<Token>(id.as_int()));
-  }
-  if (tokens.empty()) throw Error("the prompt is empty", path);
-  return tokens;
-}
+}  // namespace
 
-// A text, tokens, or a list of either.
-std::vector<PlainPrompt> read_prompts(const Json& json) {
+std::span<const Field> text_fields() { return kFields; }
+
+std::vector<PlainPrompt> read_prompts(const Json& json, const std::string& field, size_t most) {
   if (json.is_string()) return {{json.as_string(), {}, {}}};
-  if (!json.is_array()) wrong_field_type("prompt", "a string or an array", json);
+  if (!json.is_array()) wrong_field_type(field, "a string or an array", json);
   const JsonArray& list = json.as_array();
-  if (list.empty()) throw Error("the prompt is empty", "prompt");
-  if (list.front().is_number()) return {{{}, read_tokens(list, "prompt"), {}}};
-  if (list.size() > kMostPrompts) throw Error(fmt::format("more than {} prompts", kMostPrompts), "prompt");
+  if (list.empty()) throw Error("the prompt is empty", field);
+  if (list.front().is_number()) return {{{}, read_tokens(list, field), {}}};
+  if (list.size() > most)
+    throw Error(fmt::format("{} texts, and at most {} are taken", list.size(), most), field);
   std::vector<PlainPrompt> prompts;
   for (const Json& entry : list) {
-    const std::string path = fmt::format("prompt[{}]", prompts.size());
+    const std::string path = fmt::format("{}[{}]", field, prompts.size());
     if (entry.is_string())
       prompts.push_back({entry.as_string(), {}, {}});
     else if (entry.is_array())
@@ -206,10 +211,6 @@ std::vector<PlainPrompt> read_prompts(const Json& json) {
   }
   return prompts;
 }
-
-}  // namespace
-
-std::span<const Field> text_fields() { return kFields; }
 
 Exchange read_text(const Json& body, const ModelCard& card) {
   check_fields(body, kFields);
@@ -223,7 +224,7 @@ Exchange read_text(const Json& body, const ModelCard& card) {
     check_fields(*options, kStreamOptions, "stream_options");
     form.usage = FieldReader(*options, "stream_options").flag("include_usage").value_or(false);
   }
-  request.prompts = read_prompts(fields.require("prompt"));
+  request.prompts = read_prompts(fields.require("prompt"), "prompt", kMostPrompts);
   read_sampling(fields, request);
   if (request.choices() > kMostChoices)
     throw Error(fmt::format("{} choices in all, and at most {} are given", request.choices(), kMostChoices),

@@ -1,5 +1,6 @@
 #include "api/responses.h"
 
+#include <map>
 #include <utility>
 
 #include "api/openai.h"
@@ -52,7 +53,8 @@ constexpr Field kReasoning[] = {{"effort"}, {"summary", kHarmless}, {"generate_s
 class ResponseWriter final : public AnswerWriter {
  public:
   // `settings`: what a response says of its request.
-  ResponseWriter(std::string id, Json settings) : id_(std::move(id)), settings_(std::move(settings)) {}
+  ResponseWriter(std::string id, Json settings, std::map<std::string, std::string> namespaces)
+      : id_(std::move(id)), settings_(std::move(settings)), namespaces_(std::move(namespaces)) {}
 
   std::string begin() override {
     const Json response = json("in_progress");
@@ -63,6 +65,7 @@ class ResponseWriter final : public AnswerWriter {
 
   std::string event(const CompletionEvent& event) override {
     switch (event.kind) {
+      case CompletionEvent::Kind::start: return {};
       case CompletionEvent::Kind::part: {
         std::string out;
         for (const AnswerEvent& p : event.parts) out += part(p);
@@ -124,7 +127,7 @@ class ResponseWriter final : public AnswerWriter {
     return JsonObject{{"input_tokens", usage_.prompt_tokens},
                       {"input_tokens_details", JsonObject{{"cached_tokens", usage_.cached_tokens}}},
                       {"output_tokens", usage_.output_tokens},
-                      {"output_tokens_details", JsonObject{{"reasoning_tokens", 0}}},
+                      {"output_tokens_details", JsonObject{{"reasoning_tokens", usage_.reasoning_tokens}}},
                       {"total_tokens", usage_.prompt_tokens + usage_.output_tokens}};
   }
 
@@ -186,13 +189,14 @@ class ResponseWriter final : public AnswerWriter {
                                                {"content", JsonArray{}},
                                                {"status", "in_progress"}});
         return out + text(p.text);
-      case AnswerEvent::Kind::call:
-        return open(Open::call, JsonObject{{"id", new_id("fc_")},
-                                           {"type", "function_call"},
-                                           {"call_id", choice_.calls.back().id},
-                                           {"name", p.text},
-                                           {"arguments", ""},
-                                           {"status", "in_progress"}});
+      case AnswerEvent::Kind::call: {
+        Json item =
+            JsonObject{{"id", new_id("fc_")}, {"type", "function_call"}, {"call_id", choice_.calls.back().id},
+                       {"name", p.text},      {"arguments", ""},         {"status", "in_progress"}};
+        const auto within = namespaces_.find(p.text);
+        if (within != namespaces_.end() && !within->second.empty()) item.set("namespace", within->second);
+        return open(Open::call, std::move(item));
+      }
       case AnswerEvent::Kind::arguments: return text(p.text);
       case AnswerEvent::Kind::call_end: return close("completed");
       case AnswerEvent::Kind::call_broken: open_ = Open::nothing; return {};  // its item never is done
@@ -226,6 +230,7 @@ class ResponseWriter final : public AnswerWriter {
 
   const std::string id_;
   const Json settings_;
+  const std::map<std::string, std::string> namespaces_;  // of functions
   const int64_t created_ = unix_time();
   int64_t sequence_ = 0;
   CollectedChoice choice_;
@@ -301,11 +306,14 @@ ResponsesExchange read_responses(const Json& body, const ModelCard& card, const 
   CompletionRequest& request = made.exchange.request;
   request.chat.emplace();
   request.chat->messages = std::move(messages);
-  if (const JsonArray* tools = fields.array("tools")) request.chat->tools = read_response_tools(*tools);
+  ResponseTools tools;
+  if (const JsonArray* given = fields.array("tools")) tools = read_response_tools(*given);
+  request.chat->tools = std::move(tools.functions);
   check_messages(request.chat->messages);
   check_tools(request.chat->tools);
   read_settings(fields, request);
-  auto writer = std::make_unique<ResponseWriter>(made.id, settings_of(body, card, made.store));
+  auto writer = std::make_unique<ResponseWriter>(made.id, settings_of(body, card, made.store),
+                                                 std::move(tools.namespaces));
   made.message = [w = writer.get()] { return w->message(); };
   made.exchange.writer = std::move(writer);
   return made;

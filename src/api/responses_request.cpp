@@ -10,8 +10,13 @@ namespace {
 constexpr auto kHarmless = Treatment::harmless;
 constexpr Field kMessage[] = {
     {"type"}, {"role"}, {"content"}, {"id", kHarmless}, {"status", kHarmless}, {"phase", kHarmless}};
-constexpr Field kCall[] = {{"type"},      {"call_id"},       {"name"},
-                           {"arguments"}, {"id", kHarmless}, {"status", kHarmless}};
+constexpr Field kCall[] = {{"type"},
+                           {"call_id"},
+                           {"name"},
+                           {"arguments"},
+                           {"id", kHarmless},
+                           {"status", kHarmless},
+                           {"namespace", kHarmless, {}, "names are told apart without"}};
 constexpr Field kOutput[] = {{"type"}, {"call_id"}, {"output"}, {"id", kHarmless}, {"status", kHarmless}};
 constexpr Field kReasoning[] = {{"type"},          {"summary"},
                                 {"content"},       {"encrypted_content", kHarmless},
@@ -22,6 +27,9 @@ constexpr Field kTool[] = {
     {"description"},
     {"parameters"},
     {"strict", Treatment::refused, "false", "nothing makes arguments follow a schema"}};
+
+constexpr Field kNamespace[] = {
+    {"type"}, {"name"}, {"description", kHarmless, {}, "each function has its own"}, {"tools"}};
 
 // The texts of a list of parts: input_text, output_text, reasoning_text, summary_text.
 std::string text_of(const Json& content, const std::string& path) {
@@ -111,6 +119,44 @@ class Items {
   bool has_content_ = false;
 };
 
+// Functions, and namespaces of functions.
+class Tools {
+ public:
+  void read(const Json& tool, const std::string& path, const std::string& within = {}) {
+    if (!tool.is_object()) wrong_field_type(path, "an object", tool);
+    const FieldReader fields(tool, path);
+    const std::string& type = fields.require_text("type");
+    if (type == "namespace" && within.empty()) {
+      check_fields(tool, kNamespace, path);
+      fields.require("tools");
+      size_t i = 0;
+      for (const Json& one : *fields.array("tools"))
+        read(one, fmt::format("{}.tools[{}]", path, i++), fields.require_text("name"));
+      return;
+    }
+    if (type != "function")
+      throw Error(fmt::format("a tool of type '{}'", type.substr(0, 100)), path + ".type",
+                  "functions alone are supported");
+    check_fields(tool, kTool, path);
+    const std::string& name = fields.require_text("name");
+    if (!made_.namespaces.emplace(name, within).second)
+      throw Error(fmt::format("a second tool '{}'", name.substr(0, 100)), path + ".name");
+    Json function = JsonObject{{"name", name}};
+    if (const auto description = fields.text("description")) function.set("description", *description);
+    if (const Json* parameters = fields.object("parameters")) function.set("parameters", *parameters);
+    functions_.push_back(JsonObject{{"type", "function"}, {"function", std::move(function)}});
+  }
+
+  ResponseTools take() {
+    if (!functions_.empty()) made_.functions = std::move(functions_);
+    return std::move(made_);
+  }
+
+ private:
+  JsonArray functions_;
+  ResponseTools made_;
+};
+
 }  // namespace
 
 JsonArray read_input(const Json& input) {
@@ -122,22 +168,11 @@ JsonArray read_input(const Json& input) {
   return items.take();
 }
 
-Json read_response_tools(const JsonArray& tools) {
-  JsonArray all;
-  for (const Json& tool : tools) {
-    const std::string path = fmt::format("tools[{}]", all.size());
-    if (!tool.is_object()) wrong_field_type(path, "an object", tool);
-    const FieldReader fields(tool, path);
-    if (const std::string& type = fields.require_text("type"); type != "function")
-      throw Error(fmt::format("a tool of type '{}'", type.substr(0, 100)), path + ".type",
-                  "functions alone are supported");
-    check_fields(tool, kTool, path);
-    Json function = JsonObject{{"name", fields.require_text("name")}};
-    if (const auto description = fields.text("description")) function.set("description", *description);
-    if (const Json* parameters = fields.object("parameters")) function.set("parameters", *parameters);
-    all.push_back(JsonObject{{"type", "function"}, {"function", std::move(function)}});
-  }
-  return all.empty() ? Json() : Json(std::move(all));
+ResponseTools read_response_tools(const JsonArray& tools) {
+  Tools all;
+  size_t i = 0;
+  for (const Json& tool : tools) all.read(tool, fmt::format("tools[{}]", i++));
+  return all.take();
 }
 
 }  // namespace minke

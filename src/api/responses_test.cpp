@@ -1,5 +1,6 @@
 #include "api/responses.h"
 
+#include "api/responses_request.h"
 #include "api/test_dialect.h"
 
 namespace minke {
@@ -95,6 +96,23 @@ TEST(Responses, ACutAnswerIsIncomplete) {
   const Json whole = write(std::move(respond(R"("input":"q")").exchange), completer).whole;
   EXPECT_EQ(whole.at("status"), Json("incomplete"));
   EXPECT_EQ(whole.at("incomplete_details").at("reason"), Json("max_output_tokens"));
+}
+
+TEST(Responses, NamespacesOfFunctionsAreTakenApartAndNamedAgain) {
+  const std::string tools = R"([{"type":"namespace","name":"n","description":"d","tools":[
+    {"type":"function","name":"look","parameters":{"type":"object"},"strict":false}]}])";
+  ScriptedCompleter completer;
+  completer.parts = {thinking_calls()};
+  completer.reason = EndReason::calls;
+  ResponsesExchange e = read_responses(parse_json(R"({"input":"q","tools":)" + tools + "}"), completer.card(),
+                                       [](const std::string&) { return Json(); });
+  EXPECT_EQ(e.exchange.request.chat->tools, parse_json("[" + kTool + "]"));
+  const Json last = write(std::move(e.exchange), completer).whole.at("output").as_array().back();
+  EXPECT_EQ(last.at("name"), Json("look"));
+  EXPECT_EQ(last.at("namespace"), Json("n"));
+  const Json call = JsonObject{
+      {"type", "function_call"}, {"call_id", "1"}, {"name", "look"}, {"arguments", "{}"}, {"namespace", "n"}};
+  EXPECT_EQ(read_input(JsonArray{call})[0].at("tool_calls").as_array().size(), 1u);
 }
 
 }  // namespace

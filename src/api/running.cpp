@@ -14,14 +14,18 @@ Running::Running(Engine& engine, const Tokenizer& tokenizer, const CompletionReq
       on_event_(std::move(on_event)) {}
 
 // The engine's callbacks wait for the mutex, so that they find the choice with its id.
-void Running::add(int choice, const AnswerFormat& format, AnswerOptions answer, bool plain,
-                  bool first_of_prompt, Request request) {
+void Running::add(int choice, Reading reading, Request request) {
   const auto at = static_cast<size_t>(choice);
+  if (choice == 0)
+    request.start = [self = shared_from_this(),
+                     tokens = static_cast<int>(request.prompt.size())](int cached) {
+      const std::lock_guard lock(self->mutex_);
+      self->send({.kind = CompletionEvent::Kind::start, .usage = {tokens, cached}});
+    };
   request.output = [self = shared_from_this(), at](const Output& output) { self->on_output(at, output); };
   request.finish = [self = shared_from_this(), at](const Finish& finish) { self->on_finish(at, finish); };
   const std::lock_guard lock(mutex_);
-  choices_.push_back(std::make_unique<Choice>(
-      Choice{AnswerParser(format, std::move(answer)), plain, first_of_prompt, 0, false, {}, {}, false}));
+  choices_.push_back(std::make_unique<Choice>(std::move(reading)));
   choices_.back()->id = engine_.submit(std::move(request));
   if (cancelled_) engine_.cancel(choices_.back()->id);
 }
@@ -51,7 +55,7 @@ TokenLogprob Running::logprob_of(const Output& output) const {
 std::vector<AnswerEvent> Running::parse(Choice& choice, const std::string& text,
                                         std::span<const TextRun> added, bool last) {
   std::vector<AnswerEvent> parts;
-  if (choice.plain) {
+  if (choice.reading.plain) {
     if (!text.empty()) parts.push_back({AnswerEvent::Kind::content, 0, text});
     return parts;
   }
@@ -76,7 +80,10 @@ void Running::on_output(size_t at, const Output& output) {
   const std::lock_guard lock(mutex_);
   Choice& choice = *choices_[at];
   if (choice.complete) return;
+  if (choice.reading.keep) choice.tokens.push_back(output.token);
+  const bool reasons = choice.parser.in_reasoning();
   std::vector<AnswerEvent> parts = parse(choice, output.text, output.added, false);
+  usage_.reasoning_tokens += reasons || choice.parser.in_reasoning();
   if (!parallel_calls_)
     for (size_t i = 0; i < parts.size(); ++i)
       if (parts[i].kind == AnswerEvent::Kind::call_end) {
@@ -95,12 +102,20 @@ void Running::on_output(size_t at, const Output& output) {
   hand_on(at, std::move(parts), false);
 }
 
+// With a stop string there is more in the tokens than in the answer.
+void Running::keep(Choice& choice, const Finish& finish) const {
+  if (!choice.reading.keep || !finish.stop.empty()) return;
+  if (finish.reason == FinishReason::stop && !choice.complete && !choice.tokens.empty())
+    choice.tokens.pop_back();
+  choice.reading.keep(choice.parser.answer(), std::move(choice.tokens));
+}
+
 void Running::on_finish(size_t at, const Finish& finish) {
   std::unique_lock lock(mutex_);
   Choice& choice = *choices_[at];
   choice.ended = true;
   ++ended_;
-  if (choice.first_of_prompt) {
+  if (choice.reading.first_of_prompt) {
     usage_.prompt_tokens += finish.prompt_tokens;
     usage_.cached_tokens += finish.cached_tokens;
   }
@@ -116,12 +131,14 @@ void Running::on_finish(size_t at, const Finish& finish) {
     const bool at_end_token = finish.reason == FinishReason::stop && finish.stop.empty();
     if (choice.unclear && !at_end_token) choice.logprobs.push_back(*choice.unclear);
     if (!choice.complete) hand_on(at, parse(choice, finish.text, finish.added, true), true);
+    keep(choice, finish);  // before the client can come back with it
     CompletionEvent event{CompletionEvent::Kind::end, static_cast<int>(at)};
     event.reason = finish.reason == FinishReason::stop        ? EndReason::stop
                    : finish.reason == FinishReason::cancelled ? EndReason::cancelled
                                                               : EndReason::length;
     const ParsedAnswer& answer = choice.parser.answer();
-    if (!choice.plain && !answer.calls.empty() && (choice.complete || event.reason == EndReason::stop))
+    if (!choice.reading.plain && !answer.calls.empty() &&
+        (choice.complete || event.reason == EndReason::stop))
       event.reason = EndReason::calls;
     event.stop = finish.stop;
     event.malformed_call = answer.fault;

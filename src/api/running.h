@@ -15,9 +15,17 @@ class Running : public std::enable_shared_from_this<Running> {
   Running(Engine& engine, const Tokenizer& tokenizer, const CompletionRequest& request,
           Completer::OnEvent on_event);
 
+  // How a choice's tokens are read.
+  struct Reading {
+    AnswerFormat format;
+    AnswerOptions answer;
+    bool plain = false;            // a text without a chat format: it is all content
+    bool first_of_prompt = false;  // its prompt counts in the usage
+    // Gets the whole answer, and its tokens but for the one that ended it. May be null.
+    std::function<void(const ParsedAnswer&, std::vector<Token>)> keep = {};
+  };
   // Submits a choice; all of them are added before their results are waited for. Throws what submit throws.
-  void add(int choice, const AnswerFormat& format, AnswerOptions answer, bool plain, bool first_of_prompt,
-           Request request);
+  void add(int choice, Reading reading, Request request);
   void cancel();
   void give_up();  // cancels, and no event comes any more
 
@@ -25,9 +33,11 @@ class Running : public std::enable_shared_from_this<Running> {
 
  private:
   struct Choice {
+    explicit Choice(Reading r) : reading(std::move(r)), parser(reading.format, reading.answer) {}
+
+    Reading reading;
     AnswerParser parser;
-    bool plain;                           // a text without a chat format: it is all content
-    bool first_of_prompt;                 // its prompt counts in the usage
+    std::vector<Token> tokens = {};       // where they are kept
     uint64_t id = 0;                      // the engine's
     bool complete = false;                // a first call is there, and no more are wanted
     std::vector<TokenLogprob> logprobs;   // not handed on yet
@@ -37,6 +47,7 @@ class Running : public std::enable_shared_from_this<Running> {
 
   void on_output(size_t at, const Output& output);
   void on_finish(size_t at, const Finish& finish);
+  void keep(Choice& choice, const Finish& finish) const;
   void hand_on(size_t at, std::vector<AnswerEvent> parts, bool last);
   std::vector<AnswerEvent> parse(Choice& choice, const std::string& text, std::span<const TextRun> added,
                                  bool last);

@@ -35,6 +35,16 @@ class ScriptedCompleter final : public Completer {
     return id;
   }
 
+  uint64_t embed(const EmbeddingRequest& request, OnEmbedded on_done) override {
+    Embeddings made;
+    for (size_t i = 0; i < request.inputs.size(); ++i) made.vectors.push_back({0.6f, -0.8f});
+    made.prompt_tokens = 7;
+    made.fault = fault;
+    made.cancelled = !fault.message.empty();
+    on_done(made);
+    return 0;
+  }
+
   void cancel(uint64_t id) override {
     const std::lock_guard lock(mutex_);
     const auto it = open_.find(id);
@@ -66,6 +76,7 @@ class ScriptedCompleter final : public Completer {
 
  private:
   void play(const CompletionRequest& request, const OnEvent& on_event) const {
+    on_event({.kind = CompletionEvent::Kind::start, .usage = {10, 4}});
     for (int choice = 0; choice < request.choices(); ++choice) {
       for (const AnswerEvent& part : parts[static_cast<size_t>(choice) % parts.size()])
         on_event(
@@ -78,10 +89,10 @@ class ScriptedCompleter final : public Completer {
                   .malformed_call = malformed_call});
     }
     if (!fault.message.empty()) return on_event({.kind = CompletionEvent::Kind::failed, .fault = fault});
-    on_event({.kind = CompletionEvent::Kind::done, .usage = {10, 4, 5}});
+    on_event({.kind = CompletionEvent::Kind::done, .usage = {10, 4, 5, 2}});
   }
 
-  const ModelCard card_{"scripted", {"other"}, 1700000000, 512};
+  const ModelCard card_{"scripted", {"other"}, 1700000000, 512, 2};
   mutable std::mutex mutex_;
   std::vector<CompletionRequest> requests_;
   std::map<uint64_t, OnEvent> open_;

@@ -5,18 +5,18 @@
 
 #include "base/error.h"
 #include "cli/command.h"
-#include "cli/engine_flags.h"
 #include "cli/environment.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
 #include "cli/line_editor.h"
-#include "cli/sampling_flags.h"
+#include "cli/talker.h"
 
 namespace minke {
 namespace {
 
 struct Flags {
   EngineFlags engine;
+  ServerFlags server;
   SamplingFlags sampling;
   std::string system, tools;
   bool no_history = false;
@@ -47,10 +47,7 @@ class Chat {
  public:
   explicit Chat(const Flags& flags)
       : flags_(flags),
-        loaded_(flags.engine),
-        format_(chat_format(loaded_, flags.engine)),
-        advised_(advised_sampling(loaded_.model, chat_template_of(loaded_.model, loaded_.tokenizer))),
-        engine_(loaded_.model, loaded_.tokenizer, flags.engine.options(loaded_.model)),
+        talker_(flags.server.given() ? server_talker(flags.server) : local_talker(flags.engine)),
         editor_(flags.no_history ? fs::path() : history_file()),
         dim_(::isatty(STDOUT_FILENO) && !variable("NO_COLOR")) {
     if (!flags.tools.empty()) prompt_.tools = read_json_file(flags.tools);
@@ -59,7 +56,7 @@ class Chat {
   }
 
   int run() {
-    if (editor_.interactive()) fmt::print("{} · {} tokens of context · /help\n", title(), engine_.context());
+    if (editor_.interactive()) fmt::print("{} · /help\n", talker_->title());
     for (std::string line; read(line);) {
       if (line.empty()) continue;
       try {
@@ -77,11 +74,6 @@ class Chat {
   }
 
  private:
-  std::string title() const {
-    const std::string& own = loaded_.model.config.name;
-    return own.empty() ? loaded_.model.path.filename().string() : own;
-  }
-
   // A message, of several lines where they end in a backslash. False at the end of the input.
   bool read(std::string& text) {
     text.clear();
@@ -113,33 +105,12 @@ class Chat {
 
   // Answers the conversation as it stands. What the user said stays even where the answer was stopped.
   void answer() {
-    const Pieces pieces = format_.render(prompt_);
-    const bool reasoning = ends_in_reasoning(pieces);
-    Request request = flags_.sampling.request(advised_);
-    request.prompt = loaded_.tokenizer.encode(pieces);
-    std::string text;
-    if (reasoning) fmt::print("<think>\n");
-    const Finish finish = complete(
-        engine_, std::move(request),
-        [&](std::string_view piece) {
-          text += piece;
-          fmt::print("{}", piece);
-          std::fflush(stdout);
-        },
-        [&] { return interrupt_.asked(); });
-    fmt::print("\n");
-    if (finish.reason == FinishReason::failed) throw Error(finish.error);
+    const Spoken spoken = talker_->answer(prompt_, flags_.sampling, [&] { return interrupt_.asked(); });
     if (editor_.interactive())
-      fmt::print("{}{}{}\n", dim_ ? "\033[2m" : "", timing_line(finish), dim_ ? "\033[0m" : "");
-    if (finish.reason == FinishReason::context)
-      fmt::print(stderr,
-                 "minke: the context of {} tokens is full; /clear starts anew, --ctx makes it larger\n",
-                 engine_.context());
-    std::string thoughts, content;
-    split_reasoning(text, reasoning, thoughts, content);
-    Json reply = message("assistant", content);
-    if (!thoughts.empty()) reply.set("reasoning_content", thoughts);
-    prompt_.messages.as_array().push_back(std::move(reply));
+      fmt::print("{}{}{}\n", dim_ ? "\033[2m" : "", spoken.rates, dim_ ? "\033[0m" : "");
+    if (spoken.context_full)
+      fmt::print(stderr, "minke: the context is full; /clear starts anew, --ctx makes it larger\n");
+    prompt_.messages.as_array().push_back(spoken.message);
   }
 
   void save(const std::string& file) const {
@@ -209,10 +180,7 @@ class Chat {
   }
 
   Flags flags_;
-  Loaded loaded_;
-  ChatFormat format_;
-  Sampling advised_;
-  Engine engine_;
+  std::unique_ptr<Talker> talker_;
   LineEditor editor_;
   Interrupt interrupt_{Interrupt::Second::is_a_flag};
   ChatPrompt prompt_;
@@ -225,6 +193,7 @@ void add_chat(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App& command = *app.add_subcommand("chat", "Talk with a model");
   flags->engine.add(command);
+  flags->server.add(command);
   command.add_option("--system", flags->system, "A system message");
   command.add_option("--tools", flags->tools, "Tool definitions for the template, a JSON file");
   command.add_flag("--no-history", flags->no_history, "Keep no history of typed lines");
@@ -232,9 +201,10 @@ void add_chat(CLI::App& app, Action& action) {
   command.footer(
       "Examples:\n  minke chat model.gguf\n  printf 'Hello\\nAnd in French?\\n' | minke chat model.gguf "
       "--max-tokens 60\n"
+      "  minke chat --server http://127.0.0.1:6710\n"
       "In the chat, /help lists its commands.");
   command.callback([flags, &action] {
-    flags->engine.check();
+    flags->server.check(flags->engine);
     flags->sampling.check();
     action = [flags] { return Chat(*flags).run(); };
   });

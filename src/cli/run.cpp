@@ -1,3 +1,5 @@
+#include <utility>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -6,42 +8,54 @@
 #include "cli/engine_flags.h"
 #include "cli/input.h"
 #include "cli/interrupt.h"
-#include "cli/sampling_flags.h"
+#include "cli/talker.h"
 #include "model/placement.h"
 
 namespace minke {
 namespace {
 
+constexpr int kRawTokens = 2048;  // of a server, which would stop at 16
+
 struct Flags {
   EngineFlags engine;
+  ServerFlags server;
   SamplingFlags sampling;
   TextInput prompt;
   std::string system, tools;
   bool raw = false, json = false, timing = false;
 };
 
-// The prompt's tokens, and whether the answer starts inside of reasoning.
-std::vector<Token> prompt_tokens(const Flags& flags, const Loaded& loaded, bool& reasoning) {
-  const std::string text = flags.prompt.read();
+std::string prompt_text(const Flags& flags) {
+  std::string text = flags.prompt.read();
   if (text.empty())
     throw Error("the prompt is empty", flags.prompt.source(),
                 "`minke run MODEL \"PROMPT\"` asks, `minke chat MODEL` talks");
-  if (flags.raw) {
-    std::vector<Token> tokens = loaded.tokenizer.encode(text);
-    if (loaded.tokenizer.add_bos() && loaded.tokenizer.bos())
-      tokens.insert(tokens.begin(), *loaded.tokenizer.bos());
-    return tokens;
-  }
+  return text;
+}
+
+ChatPrompt conversation(const Flags& flags) {
   ChatPrompt prompt;
   JsonArray messages;
   const auto add = [&](const char* role, const std::string& content) {
     messages.push_back(JsonObject{{"role", role}, {"content", content}});
   };
   if (!flags.system.empty()) add("system", flags.system);
-  add("user", text);
+  add("user", prompt_text(flags));
   prompt.messages = std::move(messages);
   if (!flags.tools.empty()) prompt.tools = read_json_file(flags.tools);
   prompt.kwargs = template_kwargs(flags.engine);
+  return prompt;
+}
+
+// The prompt's tokens, and whether the answer starts inside of reasoning.
+std::vector<Token> prompt_tokens(const Flags& flags, const Loaded& loaded, bool& reasoning) {
+  if (flags.raw) {
+    std::vector<Token> tokens = loaded.tokenizer.encode(prompt_text(flags));
+    if (loaded.tokenizer.add_bos() && loaded.tokenizer.bos())
+      tokens.insert(tokens.begin(), *loaded.tokenizer.bos());
+    return tokens;
+  }
+  const ChatPrompt prompt = conversation(flags);
   const Pieces pieces = chat_format(loaded, flags.engine).render(prompt);
   reasoning = ends_in_reasoning(pieces);
   return loaded.tokenizer.encode(pieces);
@@ -79,6 +93,45 @@ void print_json(const Finish& f, const std::string& text, bool reasoning, const 
   json.set("decode_seconds", f.decode_seconds);
   if (!logprobs.is_null()) json.set("logprobs", logprobs);
   fmt::print("{}\n", to_string(json));
+}
+
+void print_json(const ServerAnswer& a) {
+  Json json = JsonObject{{"text", a.content}};
+  if (!a.reasoning.empty()) json.set("reasoning", a.reasoning);
+  if (!a.calls.empty()) json.set("tool_calls", a.calls);
+  json.set("finish_reason", a.reason.empty() ? "cancelled" : a.reason);
+  json.set("prompt_tokens", a.usage.prompt_tokens);
+  json.set("cached_tokens", a.usage.cached_tokens);
+  json.set("output_tokens", a.usage.output_tokens);
+  fmt::print("{}\n", to_string(json));
+}
+
+int run_on_server(const Flags& flags) {
+  if (flags.sampling.logprobs >= 0)
+    throw Error("is not to be had from a server", "--logprobs", "its /v1/chat/completions has them");
+  const ServerClient client = flags.server.client();
+  Json body = server_request(flags.server.chosen_model(client), flags.sampling);
+  if (flags.raw) {
+    body.set("prompt", prompt_text(flags));
+    if (flags.sampling.max_tokens < 0) body.set("max_tokens", kRawTokens);
+  } else {
+    const ChatPrompt prompt = conversation(flags);
+    body.set("messages", prompt.messages);
+    if (!prompt.tools.is_null()) body.set("tools", prompt.tools);
+    if (!prompt.kwargs.as_object().empty()) body.set("chat_template_kwargs", prompt.kwargs);
+  }
+  const Interrupt interrupt(Interrupt::Second::ends);
+  const auto stop = [&] { return interrupt.asked(); };
+  ServerPrinter printer;
+  ServerClient::Show show = printer.show(stop);
+  if (flags.json) show = {{}, {}, stop};
+  const ServerAnswer answer = client.answer(std::move(body), show);
+  if (flags.json)
+    print_json(answer);
+  else
+    printer.end(answer);
+  if (flags.timing) fmt::print(stderr, "{}\n", timing_line(answer));
+  return answer.reason.empty() ? kExitInterrupted : kExitOk;
 }
 
 int run(const Flags& flags) {
@@ -121,6 +174,7 @@ void add_run(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App& command = *app.add_subcommand("run", "Answer one prompt");
   flags->engine.add(command);
+  flags->server.add(command);
   flags->prompt.add(command, "PROMPT", "What to ask");
   command.add_option("--system", flags->system, "A system message");
   command.add_option("--tools", flags->tools, "Tool definitions for the template, a JSON file");
@@ -139,14 +193,18 @@ void add_run(CLI::App& app, Action& action) {
       "Examples:\n  minke run model.gguf \"What is the capital of France?\"\n"
       "  minke run model.gguf --raw --max-tokens 40 \"def fibonacci(n):\"\n"
       "  minke run model.gguf --json --logprobs 5 -n 8 \"The sky is\"\n"
+      "  minke run --server http://127.0.0.1:6710 \"What is the capital of France?\"\n"
       "  git diff | minke run model.gguf --system \"Review this change.\"");
   command.callback([flags, &action] {
-    flags->engine.check();
+    // Then there is no MODEL before the words of the prompt.
+    if (flags->server.given() && !flags->engine.model.model.empty())
+      flags->prompt.words.insert(flags->prompt.words.begin(), std::exchange(flags->engine.model.model, {}));
+    flags->server.check(flags->engine);
     flags->sampling.check();
     if (flags->prompt.would_wait())
       throw CLI::RequiredError("PROMPT is required: what to ask; `minke chat` talks",
                                CLI::ExitCodes::RequiredError);
-    action = [flags] { return run(*flags); };
+    action = [flags] { return flags->server.given() ? run_on_server(*flags) : run(*flags); };
   });
 }
 

@@ -11,11 +11,12 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/environment.h"
-#include "cli/input.h"
 #include "cli/serve_flags.h"
 #include "cli/settings.h"
+#include "cli/settings_file.h"
 #include "cli/signals.h"
 #include "plan/memory.h"
+#include "serve/answer_store.h"
 #include "serve/server.h"
 #include "text/utf8.h"
 
@@ -55,11 +56,15 @@ class Service {
     const Tokenizer& tokenizer = loaded_->tokenizer;
     LocalCompleterOptions options;
     options.card = {model_name(flags_), flags_.aliases, unix_time(),
-                    engine_options(model, flags_.engine).instance.limits.context};
+                    engine_options(model, flags_.engine).instance.limits.context, model.config.dim};
+    options.pooling = flags_.pooling == "last" ? Pooling::last : Pooling::mean;
     options.kwargs = template_kwargs(flags_.engine);
     options.advised = advised_sampling(model, chat_template_of(model, tokenizer));
     ChatFormat chat = chat_format(*loaded_, flags_.engine);
-    engine_ = std::make_unique<Engine>(model, tokenizer, options_of(flags_, model));
+    const EngineOptions engine = options_of(flags_, model);
+    engine_ = std::make_unique<Engine>(model, tokenizer, engine);
+    options.keeper =
+        std::make_shared<AnswerStore>(engine.disk ? engine.disk->folder / "answers.db" : fs::path());
     return completer_ =
                std::make_shared<LocalCompleter>(*engine_, tokenizer, std::move(chat), std::move(options));
   }
@@ -86,7 +91,7 @@ void reload(Server& server, spdlog::logger& log, const ServeFlags& flags) {
   try {
     server.reload_keys();
     if (!flags.config.empty()) {
-      const Json file = read_json_file(flags.config);
+      const Json file = read_settings_file(flags.config);
       if (const Json* level = file.find("log-level"))
         log.set_level(spdlog::level::from_str(level->as_string()));
     }
@@ -168,8 +173,7 @@ void add_serve(CLI::App& app, Action& action) {
       "\"Hello\"}]}'");
   command.callback([flags, &command, &action] {
     if (flags->config.empty()) flags->config = variable("MINKE_CONFIG").value_or("");
-    const Json file = flags->config.empty() ? Json() : read_json_file(flags->config);
-    if (!file.is_null() && !file.is_object()) throw Error("is no JSON object", flags->config);
+    const Json file = flags->config.empty() ? Json() : read_settings_file(flags->config);
     const std::vector<Setting> settings = take_settings(command, file);
     flags->check();
     action = [flags, settings] { return serve(*flags, settings); };

@@ -13,76 +13,88 @@ bool is_loopback(const std::string& host) {
          (host.starts_with("127.") && host.find_first_not_of("0123456789.") == host.npos);
 }
 
+void add_access(ServeFlags& f, CLI::App& command) {
+  const auto access = "Access";
+  command.add_option("--host", f.host, "Address to listen at")->capture_default_str()->group(access);
+  command.add_option("--port", f.port, "Port to listen at; 0: any free one")
+      ->capture_default_str()
+      ->group(access);
+  command.add_option("--unix-socket", f.unix_socket, "A Unix socket to listen at instead")->group(access);
+  command.add_option("--tls-cert", f.certificate, "A certificate chain, PEM: https")->group(access);
+  command.add_option("--tls-key", f.key, "Its private key, PEM")->group(access);
+  command.add_option("--api-keys", f.api_keys, "A file of keys, each line NAME SHA256 [parallel=N]")
+      ->group(access);
+  command
+      .add_flag("--without-keys", f.without_keys, "Let everyone in who reaches a --host beyond this machine")
+      ->group(access);
+  command.add_option("--allow-host", f.allowed_hosts, "A further name for the Host header (repeatable)")
+      ->type_name("NAME")
+      ->group(access);
+  command.add_option("--cors-origin", f.origins, "An origin whose pages may ask (repeatable); *: all")
+      ->type_name("ORIGIN")
+      ->group(access);
+}
+
+void add_service(ServeFlags& f, CLI::App& command) {
+  const auto service = "Service";
+  command.add_option("--model-name", f.name, "What the model is called (default: its file's name)")
+      ->group(service);
+  command.add_option("--alias", f.aliases, "A further name it answers to (repeatable); *: any")
+      ->type_name("NAME")
+      ->group(service);
+  command.add_option("--parallel", f.parallel, "Answers under way at once")
+      ->check(CLI::Range(1, 256))
+      ->capture_default_str()
+      ->group(service);
+  command.add_option("--queue", f.queue, "Requests that may wait; further ones are told to come back")
+      ->check(CLI::Range(0, 100000))
+      ->capture_default_str()
+      ->group(service);
+  command.add_option("--connections", f.connections, "Connections at once")
+      ->check(CLI::Range(1, 60000))
+      ->capture_default_str()
+      ->group(service);
+  command.add_option("--max-body", f.most_body, "MiB of a request's body")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str()
+      ->group(service);
+  command.add_option("--drain", f.drain, "Seconds that answers under way have to end at SIGTERM")
+      ->check(CLI::Range(0, 86400))
+      ->capture_default_str()
+      ->group(service);
+  command
+      .add_option("--pooling", f.pooling, "Embeddings are the mean of all tokens' states, or the last one's")
+      ->check(CLI::IsMember({"mean", "last"}))
+      ->capture_default_str()
+      ->group(service);
+  command
+      .add_option("--responses", f.responses,
+                  "Where /v1/responses keeps answers, an SQLite file (default: in memory)")
+      ->group(service);
+  command
+      .add_option(
+          "--cache", f.cache,
+          "Folder of cached pages, which outlive the server (default: minke/pages in the user's cache "
+          "folder); off: none")
+      ->group(service);
+  command.add_option("--cache-size", f.cache_size, "GiB of that folder")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str()
+      ->group(service);
+  command.add_option("--log-level", f.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str()
+      ->group(service);
+}
+
 }  // namespace
 
 void ServeFlags::add(CLI::App& command) {
   engine.add(command);
   command.get_option("MODEL")->required(false);  // it may stand in the file of settings
-  command.add_option("--config", config,
-                     "A JSON file with settings: {\"port\": 8080, \"api-keys\": \"keys\"}");
-  const auto access = "Access";
-  command.add_option("--host", host, "Address to listen at")->capture_default_str()->group(access);
-  command.add_option("--port", port, "Port to listen at; 0: any free one")
-      ->capture_default_str()
-      ->group(access);
-  command.add_option("--unix-socket", unix_socket, "A Unix socket to listen at instead")->group(access);
-  command.add_option("--tls-cert", certificate, "A certificate chain, PEM: https")->group(access);
-  command.add_option("--tls-key", key, "Its private key, PEM")->group(access);
-  command.add_option("--api-keys", api_keys, "A file of keys, each line NAME SHA256 [parallel=N]")
-      ->group(access);
-  command
-      .add_flag("--without-keys", without_keys, "Let everyone in who reaches a --host beyond this machine")
-      ->group(access);
-  command.add_option("--allow-host", allowed_hosts, "A further name for the Host header (repeatable)")
-      ->type_name("NAME")
-      ->group(access);
-  command.add_option("--cors-origin", origins, "An origin whose pages may ask (repeatable); *: all")
-      ->type_name("ORIGIN")
-      ->group(access);
-  const auto service = "Service";
-  command.add_option("--model-name", name, "What the model is called (default: its file's name)")
-      ->group(service);
-  command.add_option("--alias", aliases, "A further name it answers to (repeatable); *: any")
-      ->type_name("NAME")
-      ->group(service);
-  command.add_option("--parallel", parallel, "Answers under way at once")
-      ->check(CLI::Range(1, 256))
-      ->capture_default_str()
-      ->group(service);
-  command.add_option("--queue", queue, "Requests that may wait; further ones are told to come back")
-      ->check(CLI::Range(0, 100000))
-      ->capture_default_str()
-      ->group(service);
-  command.add_option("--connections", connections, "Connections at once")
-      ->check(CLI::Range(1, 60000))
-      ->capture_default_str()
-      ->group(service);
-  command.add_option("--max-body", most_body, "MiB of a request's body")
-      ->check(CLI::Range(1, 1024))
-      ->capture_default_str()
-      ->group(service);
-  command.add_option("--drain", drain, "Seconds that answers under way have to end at SIGTERM")
-      ->check(CLI::Range(0, 86400))
-      ->capture_default_str()
-      ->group(service);
-  command
-      .add_option("--responses", responses,
-                  "Where /v1/responses keeps answers, an SQLite file (default: in memory)")
-      ->group(service);
-  command
-      .add_option(
-          "--cache", cache,
-          "Folder of cached pages, which outlive the server (default: minke/pages in the user's cache "
-          "folder); off: none")
-      ->group(service);
-  command.add_option("--cache-size", cache_size, "GiB of that folder")
-      ->check(CLI::Range(1, 1 << 20))
-      ->capture_default_str()
-      ->group(service);
-  command.add_option("--log-level", log_level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
-      ->capture_default_str()
-      ->group(service);
+  command.add_option("--config", config, "A file with settings, TOML (.toml) or JSON: port = 8080");
+  add_access(*this, command);
+  add_service(*this, command);
 }
 
 void ServeFlags::check() const {

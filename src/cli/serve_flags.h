@@ -16,6 +16,7 @@ struct ServeFlags {
   std::string log_level = "info", log_file;
   uint16_t port = 6710;
   std::vector<std::string> aliases, allowed_hosts, origins;
+  std::string pooling = "mean";
   std::string name;  // of the model; empty: the file's
   int parallel = 4, queue = 64, connections = 2048, drain = 30;
   int most_body = 32;  // MiB

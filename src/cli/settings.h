@@ -1,6 +1,6 @@
 #pragma once
 // Settings of a command that is started once and runs for long: flags, with twins in the environment and in a
-// JSON file. A flag goes before the environment, and that before the file.
+// file. A flag goes before the environment, and that before the file.
 
 #include <string>
 #include <vector>

@@ -168,15 +168,15 @@ struct Engine::Impl {
     KvPool& pool = instance.kv();
     while (!waiting.empty() && static_cast<int>(running.size()) < instance.state().limits.sequences) {
       Sequence& s = *waiting.front();
-      const bool bounded =
-          s.request.max_tokens >= 0 && int64_t{s.prompt_size()} + s.request.max_tokens <= context;
-      s.most_tokens = bounded ? s.prompt_size() + s.request.max_tokens : context;
+      const int most = s.request.pooling ? 0 : s.request.max_tokens;
+      const bool bounded = most >= 0 && int64_t{s.prompt_size()} + most <= context;
+      s.most_tokens = bounded ? s.prompt_size() + most : context;
       s.at_most = bounded ? FinishReason::length : FinishReason::context;
       // A page is left to each that runs: it would soon take it back.
       const int wanted = pages_of(static_cast<int>(s.tokens.size())),
                 spare = static_cast<int>(running.size());
       if (pool.free_pages() + prefix.pages() < wanted + spare) return;
-      s.kv = prefix.take(std::span(s.tokens).first(s.tokens.size() - 1), s.request.cache_salt);
+      s.kv = prefix.take(s.cacheable(), s.request.cache_salt);
       // The MTP layer's last row depends on the token behind it, which is another one now: it is made anew,
       // in a page of its own.
       bool anew = has_mtp && s.kv.length > 0;
@@ -197,6 +197,7 @@ struct Engine::Impl {
       if (s.started == Clock::time_point{}) {
         s.cached = s.kv.length;
         s.started = Clock::now();
+        if (s.request.start) s.request.start(s.cached);
       }
       s.shared_pages = 0;
       running.push_back(std::move(waiting.front()));
@@ -263,9 +264,10 @@ struct Engine::Impl {
       const bool whole = count == s.unfed();
       const int drafted = static_cast<int>(s.draft.size());
       slices.push_back({&s.kv, static_cast<int>(tokens.size()), count + drafted, s.kv.length,
-                        drafted > 0 ? Want::all_logits
-                        : whole     ? Want::last_logits
-                                    : Want::nothing,
+                        s.request.pooling ? Want::all_hidden
+                        : drafted > 0     ? Want::all_logits
+                        : whole           ? Want::last_logits
+                                          : Want::nothing,
                         s.prompt_size()});
       tokens.insert(tokens.end(), s.tokens.begin() + s.kv.length, s.tokens.begin() + s.kv.length + count);
       tokens.insert(tokens.end(), s.draft.begin(), s.draft.end());
@@ -275,14 +277,15 @@ struct Engine::Impl {
     for (auto& s : running)
       if (s->answer_size() > 0 && s->unfed() == 1) add(*s, left);
     const auto answers = static_cast<int>(in_step.size()), rows = static_cast<int>(tokens.size());
-    // Prompts share what is left.
+    // Prompts share what is left; rows that come out as hidden states stand last.
     int prompts = static_cast<int>(running.size()) - answers;
     left = std::min(left, budget.rows(answers, prompts, left));
-    for (auto& s : running) {
-      if (s->answer_size() > 0 && s->unfed() == 1) continue;
-      add(*s, std::max(kLeastShare, left / prompts));
-      --prompts;
-    }
+    for (const bool pooling : {false, true})
+      for (auto& s : running) {
+        if (s->request.pooling.has_value() != pooling || (s->answer_size() > 0 && s->unfed() == 1)) continue;
+        add(*s, std::max(kLeastShare, left / prompts));
+        --prompts;
+      }
     const auto start = Clock::now();
     instance.forward({tokens, slices, {}, has_mtp});
     budget.learn(answers, static_cast<int>(tokens.size()) - rows, seconds(start, Clock::now()));
@@ -310,6 +313,12 @@ struct Engine::Impl {
     int row = 0;
     for (size_t i = 0; i < in_step.size(); ++i) {
       if (slices[i].want == Want::nothing) continue;
+      if (slices[i].want == Want::all_hidden) {
+        pool(*in_step[i], slices[i], instance.state().output + int64_t{row} * model.config.dim,
+             model.config.dim);
+        row += slices[i].count;
+        continue;
+      }
       float* logits = instance.state().logits + int64_t{row} * model.config.vocab;
       row += 1 + static_cast<int>(in_step[i]->draft.size());
       try {
@@ -318,6 +327,11 @@ struct Engine::Impl {
         finish(*in_step[i], FinishReason::failed, e.what());
       }
     }
+  }
+
+  static void pool(Sequence& s, const SequenceSlice& slice, const float* hidden, int dim) {
+    for (int i = 0; i < slice.count; ++i) s.pooled.add(slice.position + i, hidden + int64_t{i} * dim, dim);
+    if (s.unfed() == 0) s.end = FinishReason::stop;
   }
 
   // Drafts for the next step. Every answer has its row there, and the drafts have what is left.
@@ -414,6 +428,7 @@ struct Engine::Impl {
     f.wait_seconds = seconds(s.submitted, started ? s.started : now);
     if (started) f.prefill_seconds = seconds(s.started, answered ? s.answered : now);
     if (answered) f.decode_seconds = seconds(s.answered, now);
+    if (s.request.pooling && reason == FinishReason::stop) f.pooled = s.pooled.vector();
     if (reason == FinishReason::failed) {
       s.kv.length = std::min(s.kv.length, static_cast<int>(s.kv.pages.size()) * kPageTokens);
       instance.kv().truncate(s.kv, 0);  // rows written in a step that failed are not to be trusted

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "engine/pooling.h"
 #include "engine/sampling.h"
 #include "kv/disk_pages.h"
 #include "model/instance.h"
@@ -44,6 +45,7 @@ struct Finish {
   int output_tokens = 0;                        // the end token included
   int drafted_tokens = 0, accepted_tokens = 0;  // by speculation
   double wait_seconds = 0, prefill_seconds = 0, decode_seconds = 0;
+  std::vector<float> pooled;  // [dim], of a request with `pooling` that ended with `stop`
 };
 
 struct Request {
@@ -56,7 +58,10 @@ struct Request {
   std::vector<Token> written;       // special tokens whose text comes out: those that a parser looks for
   std::shared_ptr<TokenMask> mask;  // what the answer may be; null: anything
   std::string cache_salt;           // requests share cached rows with those of the same salt only
+  std::optional<Pooling> pooling;   // no answer, but one vector for the prompt: Finish::pooled
   // Called on the engine's thread, in order, finish last and exactly once. They must not block for long.
+  std::function<void(int cached_tokens)>
+      start;  // it begins: so many tokens of its prompt are there. May be null
   std::function<void(const Output&)> output;
   std::function<void(const Finish&)> finish;
 };

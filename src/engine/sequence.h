@@ -18,6 +18,7 @@ struct Sequence {
       : id(number),
         request(std::move(r)),
         tokens(request.prompt),
+        pooled(request.pooling.value_or(Pooling::mean)),
         text(tokenizer, request.stop, request.written) {}
 
   uint64_t id;
@@ -35,11 +36,17 @@ struct Sequence {
   int drafted = 0, accepted = 0;
   std::optional<FinishReason> end;  // it has all its tokens
   bool ended = false;               // its finish is on its way
+  Pooled pooled;
   AnswerText text;
   Clock::time_point submitted = Clock::now(), started, answered;
 
   int prompt_size() const { return static_cast<int>(request.prompt.size()); }
   int answer_size() const { return static_cast<int>(tokens.size()) - prompt_size(); }
+  // What of its prompt may come from the cache: where all hidden states are wanted, those that it has had.
+  std::span<const Token> cacheable() const {
+    const size_t all = tokens.size() - 1, had = static_cast<size_t>(pooled.seen());
+    return std::span(tokens).first(request.pooling == Pooling::mean ? std::min(all, had) : all);
+  }
   int unfed() const { return static_cast<int>(tokens.size()) - kv.length; }
   Said said() const {
     const std::span<const Token> all = tokens;

@@ -125,6 +125,7 @@ struct DiskPages::Impl {
         return a.second.used < b.second.used;
       });
       forget(oldest->first);
+      ++counts.evicted;
     }
   }
 

@@ -22,6 +22,7 @@ struct DiskOptions {
 struct DiskStats {
   int64_t pages = 0, bytes = 0;   // there
   int64_t written = 0, read = 0;  // pages, since the start
+  int64_t evicted = 0;            // pages that had to make room
   int64_t discarded = 0;          // files that were damaged
   int64_t failed = 0;             // pages that could not be written
   std::string failure;            // the last reason

@@ -13,22 +13,9 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-// A place in the queue, given back at the end.
-class Place {
- public:
-  Place(ServeState& state, std::optional<ApiKey> key) : state_(state), key_(std::move(key)) {}
-  ~Place() { state_.give_place(key_); }
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
-
- private:
-  ServeState& state_;
-  const std::optional<ApiKey> key_;
-};
-
 class Answering {
  public:
-  Answering(std::shared_ptr<Visit> visit, std::unique_ptr<Place> place, std::unique_ptr<AnswerWriter> writer,
+  Answering(std::shared_ptr<Visit> visit, std::shared_ptr<Place> place, std::unique_ptr<AnswerWriter> writer,
             bool stream, std::function<void(const AnswerWriter&)> done)
       : visit_(std::move(visit)),
         place_(std::move(place)),
@@ -109,7 +96,7 @@ class Answering {
   }
 
   const std::shared_ptr<Visit> visit_;
-  std::unique_ptr<Place> place_;
+  std::shared_ptr<Place> place_;
   const std::unique_ptr<AnswerWriter> writer_;
   const bool stream_;
   const std::function<void(const AnswerWriter&)> done_;
@@ -120,6 +107,18 @@ class Answering {
 };
 
 }  // namespace
+
+Place::Place(std::shared_ptr<ServeState> state, std::optional<ApiKey> key)
+    : state_(std::move(state)), key_(std::move(key)) {}
+Place::~Place() { state_->give_place(key_); }
+
+std::shared_ptr<Place> Place::take(Visit& visit) {
+  if (const auto fault = visit.state().take_place(visit.key())) {
+    visit.send(*fault);
+    return nullptr;
+  }
+  return std::shared_ptr<Place>(new Place(visit.shared_state(), visit.key()));
+}
 
 std::shared_ptr<Completer> completer_for(Visit& visit) {
   auto completer = visit.state().completer();
@@ -141,9 +140,10 @@ void answer(const std::shared_ptr<Visit>& visit, Exchange exchange,
             std::function<void(const AnswerWriter&)> done) {
   const auto completer = completer_for(*visit);
   if (!completer || !model_fits(*visit, *completer, exchange.model)) return;
-  if (const auto fault = visit->state().take_place(visit->key())) return visit->send(*fault);
-  auto answering = std::make_shared<Answering>(visit, std::make_unique<Place>(visit->state(), visit->key()),
-                                               std::move(exchange.writer), exchange.stream, std::move(done));
+  auto place = Place::take(*visit);
+  if (!place) return;
+  auto answering = std::make_shared<Answering>(visit, std::move(place), std::move(exchange.writer),
+                                               exchange.stream, std::move(done));
   const uint64_t id = completer->submit(
       exchange.request, [answering](const CompletionEvent& event) { answering->on_event(event); });
   answering->open();

@@ -1,6 +1,9 @@
 // Completions in the dialects that need nothing but an answer.
 
+#include <fmt/format.h>
+
 #include "api/anthropic.h"
+#include "api/embeddings.h"
 #include "api/openai.h"
 #include "serve/answering.h"
 #include "serve/routes.h"
@@ -27,8 +30,22 @@ void count_tokens(const std::shared_ptr<Visit>& visit, const PathValues&) {
   visit->send(JsonObject{{"input_tokens", static_cast<int64_t>(completer->tokens(request).size())}});
 }
 
-void no_embeddings(const std::shared_ptr<Visit>& visit, const PathValues&) {
-  visit->send(Fault{Fault::Kind::unsupported, "the model is served for completions, not for embeddings"});
+void embed(const std::shared_ptr<Visit>& visit, const PathValues&) {
+  const auto completer = completer_for(*visit);
+  if (!completer) return;
+  const EmbeddingExchange exchange = read_embeddings(visit->body(), completer->card());
+  if (!model_fits(*visit, *completer, exchange.model)) return;
+  auto place = Place::take(*visit);
+  if (!place) return;
+  const uint64_t id = completer->embed(exchange.request, [=](const Embeddings& made) mutable {
+    place.reset();
+    visit->note(fmt::format("{} texts prompt={}", made.vectors.size(), made.prompt_tokens));
+    if (!made.cancelled) return visit->send(embeddings_json(exchange, made, completer->card()));
+    if (!visit->reply().gone())
+      visit->send(made.fault.message.empty() ? Fault{Fault::Kind::unavailable, "the server ends"}
+                                             : made.fault);
+  });
+  visit->reply().on_gone([completer, id] { completer->cancel(id); });
 }
 
 }  // namespace
@@ -42,7 +59,8 @@ void add_completion_routes(Router& router) {
               false, answers(read_messages)});
   router.add({"POST", "/v1/messages/count_tokens", "Count the tokens of a conversation", count_fields(),
               false, count_tokens});
-  router.add({"POST", "/v1/embeddings", "Not there yet: always status 501", {}, false, no_embeddings});
+  router.add({"POST", "/v1/embeddings", "Vectors for texts, as OpenAI's embeddings", embeddings_fields(),
+              false, embed});
 }
 
 }  // namespace minke

@@ -30,6 +30,22 @@ std::string escaped(std::string_view text) {
   return out;
 }
 
+// vLLM calls what outlives the process external.
+template <typename F>
+void print_disk(const DiskStats& disk, F number) {
+  const auto of = [](int64_t n) { return static_cast<double>(n); };
+  number("external_prefix_cache_hits_total", "counter", "Tokens of prompts that came from disk.",
+         of(disk.read * kPageTokens));
+  number("disk_cache_bytes", "gauge", "Bytes of cached pages on disk.", of(disk.bytes));
+  number("disk_cache_pages", "gauge", "Cached pages on disk.", of(disk.pages));
+  number("disk_cache_pages_written_total", "counter", "Pages written to disk.", of(disk.written));
+  number("disk_cache_pages_read_total", "counter", "Pages read from disk.", of(disk.read));
+  number("disk_cache_pages_evicted_total", "counter", "Pages that made room for others on disk.",
+         of(disk.evicted));
+  number("disk_cache_pages_discarded_total", "counter", "Pages found damaged on disk.", of(disk.discarded));
+  number("disk_cache_pages_failed_total", "counter", "Pages that could not be written.", of(disk.failed));
+}
+
 }  // namespace
 
 void Histogram::add(double value) {
@@ -98,6 +114,9 @@ std::string Metrics::text(const std::string& model_name, const std::optional<Eng
            of(stats->cached_tokens));
     number("spec_decode_num_accepted_tokens_total", "counter", "Drafted tokens that were right.",
            of(stats->accepted_tokens));
+    number("num_preemptions_total", "counter", "Times that an answer gave its pages up for others.",
+           of(stats->preempted));
+    print_disk(stats->disk, number);
     number("engine_steps_total", "counter", "Forward passes.", of(stats->steps));
   }
   const std::lock_guard lock(mutex_);

@@ -29,7 +29,10 @@ TEST(Server, AnswersInEachDialect) {
   const HttpResponse count = server.post(
       "/v1/messages/count_tokens", R"({"model":"scripted","messages":[{"role":"user","content":"q"}]})");
   EXPECT_EQ(json_of(count), parse_json(R"({"input_tokens":3})"));
-  EXPECT_EQ(server.post("/v1/embeddings", R"({"input":"x"})").status, 501);
+  const Json embedded = parse_json(server.post("/v1/embeddings", R"({"input":["x","y"]})").body);
+  EXPECT_EQ(embedded.at("data").as_array().size(), 2u);
+  EXPECT_EQ(embedded.at("data").as_array()[1].at("index"), Json(1));
+  EXPECT_EQ(server.post("/v1/embeddings", R"({"input":"x","dimensions":3})").status, 400);
 }
 
 TEST(Server, Streams) {

@@ -252,6 +252,7 @@ std::vector<AnswerEvent> AnswerParser::finish() {
   return impl_->out.take();
 }
 
+bool AnswerParser::in_reasoning() const { return impl_->mode == Impl::Mode::reasoning; }
 const ParsedAnswer& AnswerParser::answer() const { return impl_->out.answer(); }
 
 ParsedAnswer parse_answer(const AnswerFormat& format, AnswerOptions options, std::string_view text,

@@ -65,6 +65,8 @@ class AnswerParser {
   std::vector<AnswerEvent> feed(std::string_view text, std::span<const TextRun> added = {});
   // The answer has ended, whyever.
   std::vector<AnswerEvent> finish();
+  // Whether the text so far ends inside of reasoning.
+  bool in_reasoning() const;
   // What has come out so far; all of it after finish().
   const ParsedAnswer& answer() const;
 

@@ -104,11 +104,31 @@ class Serve(Case):
                                                  method=method.upper())
                 self.assertNotIn("no such route", str(answer), f"{method} {path}: {status}")
 
+    def test_the_command_line_asks_the_server(self):
+        question, there = QUESTION["messages"][0]["content"], ["--server", self.server.url]
+        text = text_of(self.ask("/v1/chat/completions", QUESTION))
+        out, err = self.minke("run", *there, "-n", "24", "--timing", *question.split())
+        self.assertEqual(out, text + "\n")
+        self.assertRegex(err, r"\[\d+ tokens, .*prompt \d+ tokens")
+        answer = self.json("run", *there, "--model", "gpt-4o", "-n", "24", "--json", "--temperature", "0", question)
+        self.assertEqual((answer["text"], answer["finish_reason"]), (text, "length" if answer["output_tokens"] == 24 else "stop"))
+        raw, _ = self.minke("run", *there, "--raw", "-n", "4", "The sky is")
+        self.assertEqual(raw.rstrip("\n"), self.ask("/v1/completions", {"prompt": "The sky is", "max_tokens": 4})["choices"][0]["text"])
+        out, _ = self.minke("chat", "--server", self.server.url + "/v1/", "-n", "24", input=(question + "\nAnd of Italy?\n").encode())
+        self.assertTrue(out.startswith(text + "\n"), out)
+        self.assertGreater(len(out), len(text) + 5)
+        self.fails("run", *there, "--model", "none", "x", says=["no model 'none'", "smol, gpt-4o"], code=2)
+        self.fails("run", *there, "--ctx", "512", "x", says="--ctx: has no meaning with --server", code=2)
+        self.fails("run", SMOLLM, "--api-key", "x", "y", says="--api-key", code=2)
+        self.fails("run", *there, "--temperature", "0.5", "long " * 5000, says="context holds")
+        self.fails("chat", "--server", "http://127.0.0.1:9", says=["127.0.0.1:9", "is `minke serve` running"])
+        self.fails("run", "--server", "ftp://x", "y", says="ftp")
+
     def test_every_field_is_documented(self):
         page = (ROOT / "docs" / "clients.md").read_text()
         words = {"honoured": "honoured", "accepted and passed over": "passed over", "refused": "refused"}
         for path, operations in self.ask("/openapi.json")["paths"].items():
-            if path not in ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages"]:
+            if path not in ["/v1/chat/completions", "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings"]:
                 continue
             body = operations["post"]["requestBody"]["content"]["application/json"]["schema"]
             for field, schema in body["properties"].items():
@@ -160,6 +180,17 @@ class Life(Case):
             for line in ["--ctx = 512 (file)", "--parallel = 3 (environment)", "--queue = 9 (flag)",
                          "--host = 127.0.0.1 (default)"]:
                 self.assertIn(line, log)
+            toml = pathlib.Path(folder, "serve.toml")
+            toml.write_text('# settings\nctx = 512\nalias = ["a", "b"]\nwithout-keys = true\n[template-kwargs]\nx = 1\n')
+            with Server(SMOLLM, "--config", toml) as server:
+                self.assertEqual([m["id"] for m in server.ask("/v1/models")[1]["data"]][1:], ["a", "b"])
+                _, log = server.end()
+            for line in ["--ctx = 512 (file)", "--without-keys = true (file)", '--template-kwargs = {"x":1} (file)']:
+                self.assertIn(line, log)
+            toml.write_text("ctx = 512\nctx = 513\n")
+            self.fails("serve", SMOLLM, "--config", toml, says="serve.toml:2")
+            toml.write_text("prot = 1\n")
+            self.fails("serve", SMOLLM, "--config", toml, says="no setting 'prot'", code=2)
             config.write_text('{"prot": 1}')
             self.fails("serve", SMOLLM, "--config", config, says="no setting 'prot'", code=2)
             self.fails("serve", SMOLLM, says="MINKE_PARALLEL", code=2, env=environment(MINKE_PARALLEL="many"))
@@ -181,6 +212,9 @@ class Life(Case):
             with Server(SMOLLM, "--api-keys", keys) as server:
                 self.assertEqual(server.ask("/v1/models")[0], 401)
                 self.assertEqual(server.ask("/v1/models", headers={"Authorization": "Bearer sesame"})[0], 200)
+                self.fails("run", "--server", server.url, "x", says="MINKE_API_KEY")
+                self.minke("run", "--server", server.url, "-n", "2", "x", env=environment(MINKE_API_KEY="sesame"))
+                self.minke("run", "--server", server.url, "--api-key", "sesame", "-n", "2", "x")
                 keys.write_text(line("bob", "open"))
                 server.process.send_signal(signal.SIGHUP)
                 until = time.monotonic() + 10

@@ -8,14 +8,24 @@ import urllib.request
 
 from common import MINKE, default_interrupt, environment
 
+# SmolLM2's own template knows no tools; this one tells them as Qwen's does.
+TEMPLATE = """{%- if tools %}<|im_start|>system
+You may call one or more functions. Functions: {{ tools | tojson }}
+For each call return <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_end|>
+{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
+{{ m.content }}{% if m.tool_calls %}{% for c in m.tool_calls %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}\
+{% endif %}<|im_end|>
+{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
+{% endif %}"""
+
 
 class Server:
     """Started with flags beside the port; ends with the block. `url` is there once it listens."""
 
-    def __init__(self, model, *flags, env=None, ready=True):
+    def __init__(self, model, *flags, env=None, ready=True, stderr=subprocess.PIPE):
         self.log = []
         self.process = subprocess.Popen([MINKE, "serve", str(model), "--port", "0", *map(str, flags)],
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                        stdout=subprocess.PIPE, stderr=stderr, text=True,
                                         env=env or environment(), preexec_fn=default_interrupt)
         line = self.process.stdout.readline()
         if "listening at " not in line:
