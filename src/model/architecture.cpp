@@ -118,7 +118,7 @@ Config config_from_gguf(const Gguf& gguf, const std::set<std::string>& allowed) 
     GgufFields fields(gguf, std::string(*arch));
     Config config = a.from_gguf(fields);
     config.arch = a.name;
-    if (config.arch == "deepseek_v2" && config.moe->router.score == RouterScore::sigmoid)
+    if (config.arch == "deepseek_v2" && config.moe && config.moe->router.score == RouterScore::sigmoid)
       config.arch = "deepseek_v3";
     fields.finish(allowed);
     validate(config, Container::gguf, file);

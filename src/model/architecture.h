@@ -62,6 +62,8 @@ void deepseek_to_gguf(const Config& config, GgufKeys& keys);
 constexpr int kMaxLayers = 4096, kMaxWidth = 1 << 20, kMaxHeads = 4096, kMaxHeadWidth = 1 << 16,
               kMaxExperts = 4096;
 constexpr int kMaxVocab = 1 << 24, kMaxContext = 1 << 28;
+constexpr double kLeastRopeFactor = 1e-3, kMostRopeFactor = 1e6;
+constexpr double kLeastTurns = 1e-6, kMostTurns = 1e6;  // between which YaRN's or llama3's scaling sets in
 
 void read_common(JsonFields& fields, Config& config);
 void check_quantisation(JsonFields& fields);  // quantization_config: absent, or FP8 in blocks as it is built
@@ -84,6 +86,8 @@ inline constexpr const char *kLlama3RopeKey = "minke.rope.llama3",  // factor, l
     *kEosIdsKey = "minke.eos_token_ids";                            // where there are several
 // Whether they are the same but for the rounding of who made them.
 bool same_divisors(const std::vector<float>& a, const std::vector<float>& b);
+// Whether the numbers of llama3 scaling are such as a config.json may have.
+bool is_sound_llama3(const RopeConfig& rope);
 // The llama3 scaling whose frequencies these divisors give; nothing where none does.
 std::optional<RopeConfig> llama3_of_divisors(const RopeConfig& rope);
 // GQA's head counts and widths, rope.dims; `rope_half`: HF weights of Llama and Qwen2.

@@ -139,14 +139,16 @@ void read_rope(JsonFields& outer, Config& config) {
                  fmt::format("'{}' is not supported: default, linear, yarn and llama3 are", name));
   fields.only("partial_rotary_factor", Json(1.0));
   fields.only("truncate", Json(true));
-  rope.factor = rope.scaling == RopeScaling::none ? 1.0 : fields.need_number("factor", 1e-3, 1e6);
+  rope.factor = rope.scaling == RopeScaling::none
+                    ? 1.0
+                    : fields.need_number("factor", kLeastRopeFactor, kMostRopeFactor);
   rope.original = fields.number("original_max_position_embeddings", 1, kMaxContext).value_or(config.context);
-  rope.beta_fast = fields.number("beta_fast", 1e-6, 1e6).value_or(32);
-  rope.beta_slow = fields.number("beta_slow", 1e-6, 1e6).value_or(1);
+  rope.beta_fast = fields.number("beta_fast", kLeastTurns, kMostTurns).value_or(32);
+  rope.beta_slow = fields.number("beta_slow", kLeastTurns, kMostTurns).value_or(1);
   rope.mscale = fields.number("mscale", 0, 100).value_or(1);
   rope.mscale_all_dim = fields.number("mscale_all_dim", 0, 100).value_or(0);
-  rope.low_freq = fields.number("low_freq_factor", 1e-6, 1e6).value_or(1);
-  rope.high_freq = fields.number("high_freq_factor", 1e-6, 1e6).value_or(4);
+  rope.low_freq = fields.number("low_freq_factor", kLeastTurns, kMostTurns).value_or(1);
+  rope.high_freq = fields.number("high_freq_factor", kLeastTurns, kMostTurns).value_or(4);
   rope.attention_factor = fields.number("attention_factor", 0, 100);
   fields.ignore({"factor"});
   fields.finish();
@@ -165,7 +167,7 @@ void use_llama3_key(const GgufFields& fields, RopeConfig& rope) {
   named.low_freq = value(1);
   named.high_freq = value(2);
   named.original = value(3);
-  if (!same_divisors(rope_divisors(named), rope.divisors)) return;
+  if (!is_sound_llama3(named) || !same_divisors(rope_divisors(named), rope.divisors)) return;
   named.divisors.clear();
   rope = named;
 }
@@ -178,10 +180,11 @@ void read_rope(GgufFields& fields, Config& config) {
   const std::string name = fields.string("rope.scaling.type").value_or("none");
   bool known = false;
   rope.scaling = scaling_by_name(name, known);
-  if (!known)
+  if (!known || rope.scaling == RopeScaling::llama3)  // which is told by rope_freqs.weight here
     fields.wrong("rope.scaling.type", fmt::format("'{}' is not supported: none, linear and yarn are", name));
-  rope.factor = fields.number("rope.scaling.factor", 1e-3, 1e6).value_or(1);
-  if (const auto linear = fields.number("rope.scale_linear", 1e-3, 1e6); linear && *linear != 1) {
+  rope.factor = fields.number("rope.scaling.factor", kLeastRopeFactor, kMostRopeFactor).value_or(1);
+  if (const auto linear = fields.number("rope.scale_linear", kLeastRopeFactor, kMostRopeFactor);
+      linear && *linear != 1) {
     rope.scaling = RopeScaling::linear;
     rope.factor = *linear;
   }
@@ -189,9 +192,9 @@ void read_rope(GgufFields& fields, Config& config) {
     rope.original = *original;
   else if (rope.scaling != RopeScaling::none)
     rope.original = config.context;
-  rope.beta_fast = fields.number("rope.scaling.yarn_beta_fast", 1e-6, 1e6).value_or(32);
-  rope.beta_slow = fields.number("rope.scaling.yarn_beta_slow", 1e-6, 1e6).value_or(1);
-  if (const auto m = fields.number("rope.scaling.yarn_log_multiplier", 0, 100))
+  rope.beta_fast = fields.number("rope.scaling.yarn_beta_fast", kLeastTurns, kMostTurns).value_or(32);
+  rope.beta_slow = fields.number("rope.scaling.yarn_beta_slow", kLeastTurns, kMostTurns).value_or(1);
+  if (const auto m = fields.number("rope.scaling.yarn_log_multiplier", 0, 10))
     rope.mscale = rope.mscale_all_dim = decimal(static_cast<float>(*m), 1);  // a tenth of it is written
   rope.attention_factor = fields.number("rope.scaling.attn_factor", 0, 100);
   fields.ignore({"rope.scaling.finetuned"});

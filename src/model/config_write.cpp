@@ -142,6 +142,12 @@ bool same_divisors(const std::vector<float>& a, const std::vector<float>& b) {
   return std::ranges::equal(a, b, [](float x, float y) { return std::abs(x - y) <= 1e-4f * std::abs(y); });
 }
 
+bool is_sound_llama3(const RopeConfig& rope) {
+  return rope.factor >= kLeastRopeFactor && rope.factor <= kMostRopeFactor && rope.low_freq >= kLeastTurns &&
+         rope.low_freq <= kMostTurns && rope.high_freq >= kLeastTurns && rope.high_freq <= kMostTurns &&
+         rope.original >= 1 && rope.original <= kMaxContext;
+}
+
 // The published models have low 1, high 4 and original 8192. Others are fitted: between the two ends the
 // share of the plain frequency is a straight line over it, orig / (high - low) * f / 2 pi - low / (high -
 // low). Only ratios of the three tell, so that low is 1.
@@ -155,8 +161,7 @@ std::optional<RopeConfig> llama3_of_divisors(const RopeConfig& rope) {
   const auto fits = [&](double high, double original) {
     named.high_freq = high;
     named.original = original;
-    return high > 1 && original >= 1 && original < kMaxContext &&
-           same_divisors(rope_divisors(named), rope.divisors);
+    return high > 1 && is_sound_llama3(named) && same_divisors(rope_divisors(named), rope.divisors);
   };
   if (fits(4, 8192)) return named;
   std::vector<std::pair<double, double>> middle;  // turns a position, share of the plain frequency

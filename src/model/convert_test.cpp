@@ -252,6 +252,13 @@ TEST_F(Convert, WithoutTheExtraLayer) {
   EXPECT_TRUE(std::equal(a.begin(), a.end(), b.begin()));
 }
 
+TEST_F(Convert, TheExtraLayerOfAV2IsSaid) {
+  Config config = load_model(golden_folder("deepseek_v2_lite"), dry()).config;
+  EXPECT_FALSE(config_to_json(config, "bfloat16").find("num_nextn_predict_layers"));
+  config.mtp_layers = 1;
+  EXPECT_EQ(config_to_json(config, "bfloat16").at("num_nextn_predict_layers"), Json(1));
+}
+
 TEST_F(Convert, OlderLayoutsBecomeFolders) {
   golden_as_gguf("deepseek_v3", {.legacy_kv_b = true, .fused_gate_up = true}).write(folder_ / "old.gguf");
   const fs::path back = convert(folder_ / "old.gguf", "back", {.types = "F32"});
@@ -287,6 +294,11 @@ TEST_F(Convert, Llama3RopeIsFoundAgain) {
   none.divisors.assign(64, 1);
   none.divisors[7] = 3;
   EXPECT_FALSE(llama3_of_divisors(none));
+  RopeConfig huge = rope;  // more than a config.json may say
+  huge.factor = 1e7;
+  huge.divisors = rope_divisors(huge);
+  huge.scaling = RopeScaling::divisors;
+  EXPECT_FALSE(llama3_of_divisors(huge));
 }
 
 TEST_F(Convert, OtherConvertersLlama) {  // without our key for its frequencies
@@ -305,6 +317,10 @@ TEST_F(Convert, SaysWhatItCannotSay) {
   write_text(folder / "config.json", to_string(config));
   expect_says(error_of([&] { convert(folder, "a.gguf"); }), "mscale of 0.5");
   EXPECT_FALSE(fs::exists(folder_ / "a.gguf.unfinished"));
+
+  Config mixed = load_model(golden_folder("deepseek_v3"), dry()).config;
+  mixed.moe->router.group_score = GroupScore::max;
+  expect_says(error_of([&] { config_to_json(mixed, "bfloat16"); }), "experts have a bias");
 }
 
 TEST_F(Convert, TargetsAreProtected) {

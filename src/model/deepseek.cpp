@@ -163,6 +163,9 @@ Config deepseek_from_gguf(GgufFields& fields) {
     fields.wrong(key_mla ? "attention.key_length_mla" : "attention.key_length",
                  fmt::format("{} leaves nothing beside {} of rope", key_mla.value_or(key), mla.rope));
   mla.v = value_mla.value_or(value);
+  if (mla.nope > kMaxHeadWidth || mla.v > kMaxHeadWidth)
+    fields.wrong(mla.v > kMaxHeadWidth ? "attention.value_length" : "attention.key_length",
+                 fmt::format("heads of {} and {} are too wide", key_mla.value_or(key), mla.v));
   c.mla = mla;
   c.rope.dims = mla.rope;
   c.rope.half = false;
@@ -192,6 +195,8 @@ void write_experts(const Config& c, Json& json) {
   const RouterConfig& r = m.router;
   if (r.group_score == GroupScore::top2_sum && !m.router_bias)
     cannot_say(c, "groups of experts are chosen by their two best, but experts have no bias");
+  if (r.group_score == GroupScore::max && m.router_bias)
+    cannot_say(c, "groups of experts are chosen by their best one, and experts have a bias");
   json.set("n_routed_experts", r.experts);
   json.set("num_experts_per_tok", r.active);
   json.set("n_shared_experts", m.shared_inter > 0 ? Json(m.shared_inter / m.inter) : Json());
@@ -240,7 +245,7 @@ void deepseek_to_hf(const Config& c, Json& json) {
     json.set("index_head_dim", c.indexer->width);
     json.set("index_topk", c.indexer->topk);
   }
-  if (c.arch != "deepseek_v2") json.set("num_nextn_predict_layers", c.mtp_layers);
+  if (c.arch != "deepseek_v2" || c.mtp_layers > 0) json.set("num_nextn_predict_layers", c.mtp_layers);
 }
 
 void deepseek_to_gguf(const Config& c, GgufKeys& keys) {

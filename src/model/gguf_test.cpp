@@ -2,6 +2,7 @@
 
 #include <fstream>
 
+#include "model/architecture.h"
 #include "model/test_gguf.h"
 
 namespace minke {
@@ -36,6 +37,15 @@ TEST_F(GgufModel, ArchitecturesAreTold) {
   EXPECT_EQ(load(golden_as_gguf("deepseek_v2_lite")).config.arch, "deepseek_v2");
   EXPECT_EQ(load(golden_as_gguf("deepseek_v3")).config.arch, "deepseek_v3");
   EXPECT_EQ(load(golden_as_gguf("deepseek_v32")).config.arch, "deepseek_v32");
+}
+
+TEST_F(GgufModel, ADenseDeepseekModelIsAV2) {
+  TestGguf gguf = golden_as_gguf("deepseek_v3");
+  gguf.set("deepseek2.expert_count", int64_t{0});
+  gguf.write(folder_ / "dense.gguf");
+  const Config config = config_from_gguf(Gguf::open(folder_ / "dense.gguf"), {});
+  EXPECT_EQ(config.arch, "deepseek_v2");
+  EXPECT_FALSE(config.moe.has_value());
 }
 
 TEST_F(GgufModel, LegacyDeepseekLayout) {
@@ -136,8 +146,22 @@ TEST_F(GgufModel, YarnKeys) {
   gguf.set("deepseek2.rope.scaling.yarn_beta_slow", 2.0);
   EXPECT_EQ(load(gguf).config.rope.beta_fast, 24);
   EXPECT_EQ(load(gguf).config.rope.beta_slow, 2);
-  gguf.set("deepseek2.rope.scaling.type", std::string("longrope"));
-  expect_says(refusal(gguf), "deepseek2.rope.scaling.type");
+  for (const char* type : {"longrope", "llama3"}) {
+    gguf.set("deepseek2.rope.scaling.type", std::string(type));
+    expect_says(refusal(gguf), "deepseek2.rope.scaling.type");
+  }
+}
+
+// A config.json has the same bounds: what is loaded can be converted.
+TEST_F(GgufModel, NumbersBeyondAConfigs) {
+  const auto refused = [&](const char* key, const TestGguf::Value& value) {
+    TestGguf gguf = golden_as_gguf("deepseek_v2_lite", {.legacy_kv_b = true});
+    gguf.set(key, value);
+    expect_says(refusal(gguf), key);
+  };
+  refused("deepseek2.rope.scaling.yarn_log_multiplier", 11.0);
+  refused("deepseek2.attention.key_length", int64_t{kMaxHeadWidth + 100});
+  refused("deepseek2.attention.value_length", int64_t{kMaxHeadWidth + 1});
 }
 
 TEST_F(GgufModel, GatingFunction) {
