@@ -1,10 +1,12 @@
 # A list of what can be done; the work is in tools/, CMakePresets.json and tests/.
 FUZZ_SECONDS ?= 60
+SOAK_SECONDS ?= 3600
 JOBS ?= $(shell nproc)
 CTEST = ctest --output-on-failure --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench fuzz format tidy test-asan test-hostile test-ubsan test-tsan test-arm test-real clean
+.PHONY: help build run test bench fuzz format tidy soak test-asan test-hostile test-ubsan test-tsan test-arm test-clients
+.PHONY: test-real clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' Makefile | column -t -s @
@@ -67,6 +69,18 @@ test-real:  ## tests with real models (fetches 1.7 GB)
 	@tools/build release
 	@tools/fetch_model smollm2 qwen2.5-coder-0.5b qwen2.5-coder-1.5b r1-distill-header
 	@$(CTEST) --parallel 1 --test-dir build/release --label-regex real
+
+test-clients:  ## coding agents from npm and PyPI against Qwen2.5-Coder-1.5B (fetches 1.1 GB and the agents)
+	@tools/install_packages build fetch test
+	@tools/build release
+	@tools/fetch_model qwen2.5-coder-1.5b
+	@python3 tests/clients/agents_run.py
+
+soak:  ## the server under mixed clients for SOAK_SECONDS (3600)
+	@tools/install_packages build fetch test
+	@tools/build release
+	@tools/fetch_model smollm2
+	@python3 tests/soak/soak.py $(SOAK_SECONDS)
 
 clean:  ## remove build/; models stay
 	@rm -rf build

@@ -13,18 +13,35 @@ constexpr const char* kSchema =
     "NULL, "
     "response TEXT NOT NULL, messages TEXT NOT NULL) WITHOUT ROWID;"
     "CREATE INDEX IF NOT EXISTS responses_created ON responses (created);";
+constexpr const char* kSize = "SELECT total(length(response) + length(messages)) FROM responses";
 constexpr int64_t kKeptSeconds = int64_t{30} * 24 * 3600;  // as long as OpenAI keeps them
 
 }  // namespace
 
 struct ResponseStore::Impl {
-  explicit Impl(const fs::path& file) : db(file, kSchema) {}
+  Impl(const fs::path& file, int64_t most) : db(file, kSchema), budget(file.empty() ? most : INT64_MAX) {}
+
+  // In memory the oldest make room, a tenth of all at a time.
+  void make_room() {
+    while (used > budget) {
+      Statement old(db,
+                    "DELETE FROM responses WHERE id IN (SELECT id FROM responses ORDER BY created LIMIT "
+                    "(SELECT 1 + count(*) / 10 FROM responses))");
+      old.step();
+      Statement size(db, kSize);
+      size.step();
+      used = size.number(0);
+    }
+  }
 
   Database db;
+  const int64_t budget;
+  int64_t used = 0;  // bytes, where there is a budget
   std::mutex mutex;
 };
 
-ResponseStore::ResponseStore(const fs::path& file) : impl_(std::make_unique<Impl>(file)) {}
+ResponseStore::ResponseStore(const fs::path& file, int64_t budget)
+    : impl_(std::make_unique<Impl>(file, budget)) {}
 ResponseStore::~ResponseStore() = default;
 
 void ResponseStore::put(const StoredResponse& stored) {
@@ -37,9 +54,12 @@ void ResponseStore::put(const StoredResponse& stored) {
   insert.bind(1, stored.id);
   insert.bind(2, stored.owner);
   insert.bind(3, now);
-  insert.bind(4, to_string(stored.response));
-  insert.bind(5, to_string(stored.messages));
+  const std::string response = to_string(stored.response), messages = to_string(stored.messages);
+  insert.bind(4, response);
+  insert.bind(5, messages);
   insert.step();
+  impl_->used += static_cast<int64_t>(response.size() + messages.size());
+  impl_->make_room();
 }
 
 std::optional<StoredResponse> ResponseStore::get(const std::string& id, const std::string& owner) {

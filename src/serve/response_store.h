@@ -20,7 +20,8 @@ struct StoredResponse {
 // Any thread may call. All throw Error naming the file.
 class ResponseStore {
  public:
-  explicit ResponseStore(const fs::path& file);  // empty: in memory
+  // file: empty: in memory, at most `budget` bytes, the oldest going first.
+  explicit ResponseStore(const fs::path& file, int64_t budget = int64_t{256} << 20);
   ~ResponseStore();
 
   void put(const StoredResponse& stored);

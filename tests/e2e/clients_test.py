@@ -1,15 +1,16 @@
-"""serve, asked by the clients people have: openai and anthropic from PyPI, unmodified, over SmolLM2."""
+"""serve, asked by the clients people have: openai, anthropic and litellm from PyPI, unmodified, over SmolLM2."""
 import os
 import pathlib
 import subprocess
 import sys
 import tempfile
 import unittest
+import warnings
 
 from common import ROOT, SMOLLM, Case, environment, needs_smollm
-from server import Server
+from server import TEMPLATE, Server
 
-PACKAGES = ["openai", "anthropic"]
+PACKAGES = ["openai", "anthropic", "litellm"]
 FOLDER = ROOT / "build" / "clients"
 QUESTION = "What is the capital of France?"
 TOOL = {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]}
@@ -19,18 +20,23 @@ def install():
     """Puts the clients below build; says why where that cannot be."""
     if not all((FOLDER / p).is_dir() for p in PACKAGES):
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", str(FOLDER)]
-        done = subprocess.run([*command, *PACKAGES], capture_output=True, text=True, timeout=300)
+        done = subprocess.run([*command, *PACKAGES], capture_output=True, text=True, timeout=600)
         if done.returncode != 0:
             return f"pip cannot install {', '.join(PACKAGES)}: {done.stderr.strip().splitlines()[-1:]}"
     sys.path.insert(0, str(FOLDER))
     return None
 
 
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # nothing is fetched
 os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
 WHY_NOT = install() if SMOLLM.is_file() else None
 if SMOLLM.is_file() and WHY_NOT is None:
-    import anthropic
-    import openai
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import anthropic
+        import litellm
+        import openai
+    litellm.suppress_debug_info = True
 
 
 @needs_smollm
@@ -121,16 +127,44 @@ class Clients(Case):
         with self.assertRaises(anthropic.NotFoundError):
             self.anthropic.messages.create(**{**ask, "model": "none"})
 
+    def test_anthropic_says_at_the_start_how_long_the_prompt_is(self):
+        ask = {"model": "smol", "max_tokens": 4, "messages": [{"role": "user", "content": "Count to a hundred. " * 20}]}
+        whole = self.anthropic.messages.create(**ask)
+        events = list(self.anthropic.messages.create(**ask, stream=True))
+        started = events[0].message.usage
+        self.assertEqual(events[0].type, "message_start")
+        self.assertGreater(started.cache_read_input_tokens, 0)
+        self.assertEqual(started.input_tokens + started.cache_read_input_tokens,
+                         whole.usage.input_tokens + whole.usage.cache_read_input_tokens)
 
-# SmolLM2's own template knows no tools; this one tells them as Qwen's does.
-TEMPLATE = """{%- if tools %}<|im_start|>system
-You may call one or more functions. Functions: {{ tools | tojson }}
-For each call return <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_end|>
-{% endif %}{% for m in messages %}<|im_start|>{{ m.role }}
-{{ m.content }}{% if m.tool_calls %}{% for c in m.tool_calls %}<tool_call>{{ c.function | tojson }}</tool_call>{% endfor %}\
-{% endif %}<|im_end|>
-{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant
-{% endif %}"""
+    def test_openai_embeddings(self):
+        texts = ["The sky is blue.", "Heaven has an azure colour.", "Invoices are due in May."]
+        made = self.openai.embeddings.create(model="smol", input=texts)  # the client asks for base64
+        plain = self.openai.embeddings.create(model="smol", input=texts[1], encoding_format="float", dimensions=576)
+        vectors = [d.embedding for d in made.data]
+        dot = lambda a, b: sum(x * y for x, y in zip(a, b))
+        for vector in vectors:
+            self.assertAlmostEqual(dot(vector, vector), 1, places=5)
+        self.assertEqual(plain.data[0].embedding, vectors[1])
+        self.assertGreater(dot(vectors[0], vectors[1]), dot(vectors[0], vectors[2]))
+        tokens = self.openai.embeddings.create(model="smol", input=[[1, 2, 3], [4, 5]])
+        self.assertEqual(tokens.usage.prompt_tokens, 5)
+        for wrong in [{"input": ""}, {"input": texts, "dimensions": 64}, {"input": [[10**6]]}]:
+            with self.assertRaises(openai.BadRequestError):
+                self.openai.embeddings.create(model="smol", **wrong)
+
+    def test_litellm(self):
+        ask = {"messages": [{"role": "user", "content": QUESTION}], "max_tokens": 24, "api_key": "none"}
+        for model, base in [("openai/smol", self.server.url + "/v1"), ("anthropic/smol", self.server.url)]:
+            answer = litellm.completion(model=model, api_base=base, **ask)
+            text = answer.choices[0].message.content
+            self.assertTrue(text)
+            chunks = list(litellm.completion(model=model, api_base=base, stream=True, **ask))
+            self.assertEqual("".join(c.choices[0].delta.content or "" for c in chunks), text)
+        vectors = litellm.embedding(model="openai/smol", api_base=self.server.url + "/v1", api_key="none", input=["a"])
+        self.assertEqual(len(vectors.data[0]["embedding"]), 576)
+        with self.assertRaises(litellm.NotFoundError):
+            litellm.completion(model="openai/none", api_base=self.server.url + "/v1", **ask)
 
 
 @needs_smollm
@@ -174,6 +208,14 @@ class Tools(Case):
         self.assertEqual(final.choices[0].message.tool_calls[0].function.arguments, '{"city": "Paris"}')
         none = self.openai.chat.completions.create(**ask, tool_choice="none")
         self.assertIsNone(none.choices[0].message.tool_calls)
+
+    def test_litellm(self):
+        tools = [{"type": "function", "function": {"name": "weather", "parameters": TOOL}}]
+        for model, base in [("openai/smol", self.server.url + "/v1"), ("anthropic/smol", self.server.url)]:
+            answer = litellm.completion(model=model, api_base=base, api_key="none", messages=self.messages(), tools=tools,
+                                        max_tokens=60, temperature=0)
+            self.assertEqual(answer.choices[0].finish_reason, "tool_calls", answer)
+            self.assertEqual(answer.choices[0].message.tool_calls[0].function.name, "weather")
 
     def test_anthropic(self):
         ask = {"model": "smol", "messages": self.messages(), "max_tokens": 60,

@@ -1,0 +1,114 @@
+"""Coding agents as they come from npm and PyPI, each set up as docs/clients.md says, in a folder of its own."""
+import json
+import pathlib
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+import js
+from common import ROOT
+
+AIDER = ROOT / "build" / "clients" / "aider"
+MODEL = "coder"
+
+
+class Agent:
+    packages = []
+    tools = True  # it has some
+
+    def install(self):
+        return js.install(self.packages)
+
+    def prepare(self, home, work, url):
+        """Writes the agent's configuration; returns variables for it."""
+        return {}
+
+    def command(self, prompt, url):
+        raise NotImplementedError
+
+    def ask(self, prompt, home, work, url, timeout):
+        """One prompt, not interactively. Returns the finished process."""
+        env = js.environment_of(home, CI="1", NO_COLOR="1", PWD=str(work), **self.prepare(home, work, url))
+        env.pop("XDG_CONFIG_HOME", None)
+        return subprocess.run(self.command(prompt, url), cwd=work, env=env, capture_output=True, text=True, timeout=timeout,
+                              stdin=subprocess.DEVNULL)
+
+
+def bin_of(name):
+    return str(js.FOLDER / "node_modules" / ".bin" / name)
+
+
+class OpenCode(Agent):
+    name, packages = "opencode", ["opencode-ai"]
+
+    def prepare(self, home, work, url):
+        config = {"$schema": "https://opencode.ai/config.json", "model": f"minke/{MODEL}", "small_model": f"minke/{MODEL}",
+                  "autoupdate": False, "share": "disabled", "permission": {"edit": "allow", "bash": "allow"},
+                  "provider": {"minke": {"npm": "@ai-sdk/openai-compatible", "name": "Minke",
+                                         "options": {"baseURL": f"{url}/v1", "apiKey": "none"},
+                                         "models": {MODEL: {"name": MODEL, "limit": {"context": 32768, "output": 1024}}}}}}
+        (work / "opencode.json").write_text(json.dumps(config))
+        return {"OPENCODE_DISABLE_MODELS_FETCH": "1", "OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_LSP_DOWNLOAD": "1"}
+
+    def command(self, prompt, url):
+        return [bin_of("opencode"), "run", "--model", f"minke/{MODEL}", prompt]
+
+
+class Codex(Agent):
+    name, packages = "codex", ["@openai/codex"]
+
+    def prepare(self, home, work, url):
+        folder = home / ".codex"
+        folder.mkdir(exist_ok=True)
+        (folder / "config.toml").write_text(
+            f'model = "{MODEL}"\nmodel_provider = "minke"\nmodel_context_window = 32768\nweb_search = "disabled"\n'
+            f'[model_providers.minke]\nname = "Minke"\nbase_url = "{url}/v1"\nwire_api = "responses"\n'
+            "stream_idle_timeout_ms = 3600000\n")
+        return {}
+
+    def command(self, prompt, url):
+        return [bin_of("codex"), "exec", "--skip-git-repo-check", "--sandbox", "workspace-write", prompt]
+
+
+class ClaudeCode(Agent):
+    name, packages = "claude", ["@anthropic-ai/claude-code"]
+
+    def prepare(self, home, work, url):
+        return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": "none", "ANTHROPIC_MODEL": MODEL,
+                "ANTHROPIC_DEFAULT_HAIKU_MODEL": MODEL, "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "1024",
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "API_TIMEOUT_MS": "3600000"}
+
+    def command(self, prompt, url):
+        return [bin_of("claude"), "--print", "--allowedTools", "Read,Write,Edit,LS,Glob", "--", prompt]
+
+
+class QwenCode(Agent):
+    name, packages = "qwen", ["@qwen-code/qwen-code"]
+
+    def prepare(self, home, work, url):
+        return {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none", "OPENAI_MODEL": MODEL}
+
+    def command(self, prompt, url):
+        return [bin_of("qwen"), "--auth-type", "openai", "--yolo", "--prompt", prompt]
+
+
+class Aider(Agent):
+    name, tools = "aider", False
+
+    def install(self):
+        if (AIDER / "aider").is_dir():
+            return None
+        done = subprocess.run([sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target",
+                               str(AIDER), "aider-chat"], capture_output=True, text=True, timeout=1200)
+        return None if done.returncode == 0 else f"pip cannot install aider-chat: {done.stderr.strip().splitlines()[-1:]}"
+
+    def prepare(self, home, work, url):
+        return {"PYTHONPATH": str(AIDER), "OPENAI_API_BASE": f"{url}/v1", "OPENAI_API_KEY": "none",
+                "LITELLM_LOCAL_MODEL_COST_MAP": "True"}
+
+    def command(self, prompt, url):
+        return [sys.executable, "-m", "aider", "--model", f"openai/{MODEL}", "--no-git", "--yes-always", "--no-check-update",
+                "--no-show-model-warnings", "--analytics-disable", "--no-detect-urls", "--message", prompt]
+
+
+AGENTS = [OpenCode(), Codex(), ClaudeCode(), QwenCode(), Aider()]
