@@ -116,7 +116,9 @@ void Visit::start_events() {
   const std::lock_guard lock(mutex_);
   started_ = true;
   reply_->start(200, std::move(headers));
-  reply_->keep_awake(": \n\n", kSilence);
+  // Comments are nothing to some of Anthropic's clients, which take silence for the end.
+  reply_->keep_awake(is_anthropic(head_.path) ? "event: ping\ndata: {\"type\":\"ping\"}\n\n" : ": \n\n",
+                     kSilence);
 }
 
 void Visit::write(std::string_view events) {

@@ -127,15 +127,18 @@ class Agent(Case):
         server = self.server(cache)
         try:
             for turn in range(TURNS):
+                slack = 0
                 if turn in restarts:
                     time.sleep(2)  # what is written is on its way for moments
                     server.end(signal.SIGKILL)
                     server = self.server(cache)
+                    slack = PAGE  # whole pages are on disk
                 agent.say(f"Question {turn}: what is in file {turn}? " + "Think of what you have read before. " * 10)
                 for must_call in [True, False]:
                     said, prompt, cached, output = agent.ask(server, must_call, **more)
                     # The last token of an answer, and the one that ended it, have no rows yet.
-                    self.assertGreaterEqual(cached, known - PAGE - 1, f"turn {turn}: {prompt} tokens")
+                    self.assertGreaterEqual(cached, known - slack - 1, f"turn {turn}: {prompt} tokens")
+                    slack = 0
                     self.assertLess(cached, prompt)
                     known = prompt + output - 1
                     answers.append(said)
@@ -157,10 +160,10 @@ class Agent(Case):
         self.transcript(Anthropic(), pathlib.Path(self.folder.name, "c"), restarts=[3], temperature=1)
 
     def test_responses(self):
-        self.transcript(Responses(), pathlib.Path(self.folder.name, "d"), restarts=[3], temperature=1)
+        self.transcript(Responses(), pathlib.Path(self.folder.name, "d"), restarts=[3], temperature=2)
 
     def test_sampled(self):
-        self.transcript(OpenAI(), pathlib.Path(self.folder.name, "e"), restarts=[4], temperature=1, seed=7)
+        self.transcript(OpenAI(), pathlib.Path(self.folder.name, "e"), restarts=[4], temperature=2, seed=7)  # far from what a tokenizer would write
 
 
 if __name__ == "__main__":
