@@ -76,7 +76,8 @@ class ClaudeCode(Agent):
     def prepare(self, home, work, url):
         return {"ANTHROPIC_BASE_URL": url, "ANTHROPIC_AUTH_TOKEN": "none", "ANTHROPIC_MODEL": MODEL,
                 "ANTHROPIC_DEFAULT_HAIKU_MODEL": MODEL, "CLAUDE_CODE_MAX_OUTPUT_TOKENS": "1024",
-                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "API_TIMEOUT_MS": "3600000"}
+                "CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "API_TIMEOUT_MS": "3600000",
+                "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "3600000"}  # a long prompt takes a CPU minutes
 
     def command(self, prompt, url):
         return [bin_of("claude"), "--print", "--allowedTools", "Read,Write,Edit,LS,Glob", "--", prompt]
