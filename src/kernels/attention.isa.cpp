@@ -87,8 +87,7 @@ float chunk_softmax(const AttendSpan& a, int i, int first, int padded, const Mem
   Vf total = zero_f();
   for (int s = 0; s < padded; s += 16) {
     Vf weight = exp(sub(load(scores + s), set1(now)));
-    if (s < low ||
-        s + 16 > high) {  // exp of a clamped argument is not 0: what is out of sight must weigh nothing
+    if (s < low || s + 16 > high) {  // exp of a clamped argument is not 0, and what is out of sight weighs 0
       alignas(64) float lanes[16];
       store(lanes, weight);
       for (int j = 0; j < 16; ++j) lanes[j] = s + j >= low && s + j < high ? lanes[j] : 0.0f;

@@ -61,6 +61,26 @@ struct Columns {
   MINKE_INLINE int left(int n) const { return width - column - 16 * (n / T); }
 };
 
+// out = out * factors + dots for the columns of P panels from `column`; dots(T, panel, query, totals) adds to
+// kAtOnce<T, P> panels of a tile's queries.
+template <int P, typename Dots>
+MINKE_INLINE void scale_and_add(int queries, int width, int column, const float* factors, float* out,
+                                const Dots& dots) {
+  for_each_tile(0, queries, [&](auto T, int i) MINKE_INLINED {
+    constexpr int kPanels = kAtOnce<T, P>;
+    for (int p = 0; p < P; p += kPanels) {
+      const Columns<T, kPanels> to{out + i * width, width, column + 16 * p};
+      Vf total[kPanels][T];
+      unroll<kPanels * T>([&](auto n) MINKE_INLINED {
+        total[n / T][n % T] = mul(load_first(to.at(n), to.left(n)), set1(factors[i + n % T]));
+      });
+      dots(T, p, i, total);
+      unroll<kPanels * T>([&](auto n)
+                              MINKE_INLINED { store_first(to.at(n), total[n / T][n % T], to.left(n)); });
+    }
+  });
+}
+
 // out = out * factors + weights . values for the rows of `queries` queries. weights(i): words of query i.
 template <KvFormat format, int P>
 void add_values(const KeyRows& rows, int queries, int first, int keys, const float* factors,
@@ -69,21 +89,12 @@ void add_values(const KeyRows& rows, int queries, int first, int keys, const flo
   for (int column = 0; column < width; column += 16 * P) {
     for (int p = 0; p < P && column + 16 * p < width; ++p)
       value_panel<format>(rows, first, keys, column + 16 * p, panel + p * words);
-    for_each_tile(0, queries, [&](auto T, int i) MINKE_INLINED {
-      constexpr int kPanels = kAtOnce<T, P>;
-      for (int p = 0; p < P; p += kPanels) {
-        const Columns<T, kPanels> to{out + i * width, width, column + 16 * p};
-        Vf total[kPanels][T];
-        unroll<kPanels * T>([&](auto n) MINKE_INLINED {
-          total[n / T][n % T] = mul(load_first(to.at(n), to.left(n)), set1(factors[i + n % T]));
+    scale_and_add<P>(
+        queries, width, column, factors, out, [&](auto T, int p, int i, auto& total) MINKE_INLINED {
+          add_dots<format, T, kAtOnce<T, P>>(
+              panel + p * words, words, words,
+              [&](int t, int k) MINKE_INLINED { return weights + (i + t) * kKeyChunk + k; }, total);
         });
-        add_dots<format, T, kPanels>(
-            panel + p * words, words, words,
-            [&](int t, int k) MINKE_INLINED { return weights + (i + t) * kKeyChunk + k; }, total);
-        unroll<kPanels * T>([&](auto n)
-                                MINKE_INLINED { store_first(to.at(n), total[n / T][n % T], to.left(n)); });
-      }
-    });
   }
 }
 
@@ -143,19 +154,10 @@ void add_byte_values(const KeyRows& rows, int queries, int first, int keys, cons
     }
     for (int p = 0; p < P && column + 16 * p < width; ++p)
       value_panel<KvFormat::int8>(rows, first, keys, column + 16 * p, panel + p * words);
-    for_each_tile(0, queries, [&](auto T, int i) MINKE_INLINED {
-      constexpr int kPanels = kAtOnce<T, P>;
-      for (int p = 0; p < P; p += kPanels) {
-        const Columns<T, kPanels> to{out + i * width, width, column + 16 * p};
-        Vf total[kPanels][T];
-        unroll<kPanels * T>([&](auto n) MINKE_INLINED {
-          total[n / T][n % T] = mul(load_first(to.at(n), to.left(n)), set1(factors[i + n % T]));
+    scale_and_add<P>(
+        queries, width, column, factors, out, [&](auto T, int p, int i, auto& total) MINKE_INLINED {
+          add_byte_dots<T, kAtOnce<T, P>>(panel + p * words, words, codes + i * kKeyChunk, units[i], total);
         });
-        add_byte_dots<T, kPanels>(panel + p * words, words, codes + i * kKeyChunk, units[i], total);
-        unroll<kPanels * T>([&](auto n)
-                                MINKE_INLINED { store_first(to.at(n), total[n / T][n % T], to.left(n)); });
-      }
-    });
   }
 }
 

@@ -1,9 +1,11 @@
 #pragma once
 // How cached numbers lie in the words that attention multiplies. Keys and queries, and weights and values,
-// are multiplied in words of
-//   two bf16      over bf16 and fp8 (whose numbers are bf16 as well), where the instruction set multiplies
-//   such pairs one f32       over f32; over the same rounded numbers where it does not four bytes    over
-//   int8 (attention_bytes.h)
+// are multiplied in words
+//
+//   of two bf16    over bf16 and fp8 (whose numbers are bf16 as well), where such pairs can be multiplied
+//   of one f32     over f32; over the same rounded numbers where they cannot
+//   of four bytes  over int8
+//
 // Sums of the first two run pair by pair in ascending order, the odd one of a pair first: the order of the
 // instruction that adds two products of bf16 at once. fp8 has the numbers of each four in the order 0, 2,
 // 1, 3.

@@ -28,6 +28,7 @@ std::vector<Kernels> make_tables() {
     fill_attention_##isa_name(table); \
     fill_kv_rows_##isa_name(table);   \
     fill_dense_##isa_name(table);     \
+    fill_training_##isa_name(table);  \
     tables.push_back(table);          \
   }
   MINKE_ISA_LIST

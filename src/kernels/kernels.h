@@ -8,6 +8,7 @@
 #include "base/cpu.h"
 #include "kernels/attention.h"
 #include "kernels/dense.h"
+#include "kernels/training.h"
 #include "quant/mat.h"
 
 namespace minke {
@@ -118,6 +119,8 @@ struct Kernels {
   // All lanes to panels, panel_bytes apart.
   void (*dense_pack)(const DenseSource& source, std::byte* out, int64_t panel_bytes);
   void (*dense_multiply)(const DenseBlock& block);
+
+  TrainingKernels training;
 };
 
 // The table of an instruction set; it must be supported here.

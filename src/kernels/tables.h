@@ -17,6 +17,7 @@
   void fill_attention_##isa(Kernels&); \
   void fill_kv_rows_##isa(Kernels&);   \
   void fill_dense_##isa(Kernels&);     \
+  void fill_training_##isa(Kernels&);  \
   void fill_probe_##isa(Kernels&);
 
 namespace minke {

@@ -4,8 +4,6 @@
 
 #include <cstdint>
 
-#include "kernels/kernels.h"
-
 namespace minke {
 
 // out[i][j] (+)= sum over k of A[i][k] B[k][j], f32, each sum in the order of k; A[i][k] at
@@ -31,8 +29,5 @@ struct TrainingKernels {
   void (*silu_mul_backward)(const float* gate, const float* up, const float* dy, int n, float* dgate,
                             float* dup);
 };
-
-// The table of an instruction set; it must be supported here.
-const TrainingKernels& training_kernels_for(Isa isa);
 
 }  // namespace minke

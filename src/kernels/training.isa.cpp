@@ -1,7 +1,5 @@
 // What training needs beside the forward pass: products of small f32 tiles, and derivatives of row functions.
 
-#include "kernels/training.h"
-
 #include "kernels/exp.h"
 #include "kernels/simd.h"
 #include "kernels/tables.h"
@@ -11,21 +9,21 @@ namespace {
 
 constexpr int kLanes = 16;
 
-// Rows [i, i + R) of A times V words of B's columns: the accumulators stay in registers over all of k.
-template <int R, int V>
-MINKE_INLINE void block(const TileProduct& p, int i, int j, int columns) {
+// Rows [i, i + R) of A times V words of B's columns from j: the accumulators stay in registers over all of
+// k. Partial: of the last word only the columns that are there.
+template <int R, int V, bool kPartial>
+MINKE_INLINE void block(const TileProduct& p, int i, int j) {
+  const auto read = [&](const float* from, int v) MINKE_INLINED {
+    return kPartial ? load_first(from + v * kLanes, p.columns - j - v * kLanes) : load(from + v * kLanes);
+  };
+  const auto out = [&](int r) MINKE_INLINED { return p.out + (i + r) * p.out_stride + j; };
   Vf sums[R][V];
-  const auto last = [&](int v) { return columns - v * kLanes; };
   unroll<R>([&](auto r) MINKE_INLINED {
-    unroll<V>([&](auto v) MINKE_INLINED {
-      float* out = p.out + (i + r) * p.out_stride + j + v * kLanes;
-      sums[r][v] = p.add ? load_first(out, last(v)) : zero_f();
-    });
+    unroll<V>([&](auto v) MINKE_INLINED { sums[r][v] = p.add ? read(out(r), v) : zero_f(); });
   });
   for (int k = 0; k < p.inner; ++k) {
     Vf words[V];
-    const float* b = p.b + k * p.b_stride + j;
-    unroll<V>([&](auto v) MINKE_INLINED { words[v] = load_first(b + v * kLanes, last(v)); });
+    unroll<V>([&](auto v) MINKE_INLINED { words[v] = read(p.b + k * p.b_stride + j, v); });
     unroll<R>([&](auto r) MINKE_INLINED {
       const Vf a = set1(p.a[(i + r) * p.a_row + k * p.a_column]);
       unroll<V>([&](auto v) MINKE_INLINED { sums[r][v] = fma(a, words[v], sums[r][v]); });
@@ -33,32 +31,12 @@ MINKE_INLINE void block(const TileProduct& p, int i, int j, int columns) {
   }
   unroll<R>([&](auto r) MINKE_INLINED {
     unroll<V>([&](auto v) MINKE_INLINED {
-      store_first(p.out + (i + r) * p.out_stride + j + v * kLanes, sums[r][v], last(v));
+      float* to = out(r) + v * kLanes;
+      if constexpr (kPartial)
+        store_first(to, sums[r][v], p.columns - j - v * kLanes);
+      else
+        store(to, sums[r][v]);
     });
-  });
-}
-
-// As block, with all its lanes.
-template <int R, int V>
-MINKE_INLINE void whole_block(const TileProduct& p, int i, int j) {
-  Vf sums[R][V];
-  unroll<R>([&](auto r) MINKE_INLINED {
-    unroll<V>([&](auto v) MINKE_INLINED {
-      sums[r][v] = p.add ? load(p.out + (i + r) * p.out_stride + j + v * kLanes) : zero_f();
-    });
-  });
-  for (int k = 0; k < p.inner; ++k) {
-    Vf words[V];
-    const float* b = p.b + k * p.b_stride + j;
-    unroll<V>([&](auto v) MINKE_INLINED { words[v] = load(b + v * kLanes); });
-    unroll<R>([&](auto r) MINKE_INLINED {
-      const Vf a = set1(p.a[(i + r) * p.a_row + k * p.a_column]);
-      unroll<V>([&](auto v) MINKE_INLINED { sums[r][v] = fma(a, words[v], sums[r][v]); });
-    });
-  }
-  unroll<R>([&](auto r) MINKE_INLINED {
-    unroll<V>([&](auto v)
-                  MINKE_INLINED { store(p.out + (i + r) * p.out_stride + j + v * kLanes, sums[r][v]); });
   });
 }
 
@@ -66,8 +44,8 @@ void tile_product(const TileProduct& p) {
   for_each_tile(0, p.rows, [&](auto tile, int i) MINKE_INLINED {
     constexpr int R = decltype(tile)::value;
     int j = 0;
-    for (; j + 2 * kLanes <= p.columns; j += 2 * kLanes) whole_block<R, 2>(p, i, j);
-    for (; j < p.columns; j += kLanes) block<R, 1>(p, i, j, p.columns - j < kLanes ? p.columns - j : kLanes);
+    for (; j + 2 * kLanes <= p.columns; j += 2 * kLanes) block<R, 2, false>(p, i, j);
+    for (; j < p.columns; j += kLanes) block<R, 1, true>(p, i, j);
   });
 }
 
@@ -105,10 +83,8 @@ void silu_mul_backward(const float* gate, const float* up, const float* dy, int 
 
 }  // namespace
 
-TrainingKernels MINKE_JOIN(training_table_, MINKE_ISA)();
-
-TrainingKernels MINKE_JOIN(training_table_, MINKE_ISA)() {
-  return {tile_product, rmsnorm_backward, silu_mul_backward};
+void MINKE_FILL(training)(Kernels& table) {
+  table.training = {tile_product, rmsnorm_backward, silu_mul_backward};
 }
 
 }  // namespace minke

@@ -34,7 +34,7 @@ TEST(TileProduct, EqualsTheFormulaOnEveryInstructionSet) {
                                 out.data(),
                                 out_stride,
                                 transposed};
-            training_kernels_for(isa).tile_product(p);
+            kernels_for(isa).training.tile_product(p);
             if (first.empty()) first = out;
             ASSERT_EQ(out, first) << name(isa);
           }
@@ -59,7 +59,7 @@ TEST(TrainingRows, GiveTheSameBitsEverywhere) {
     const auto x = random_floats(random, n), w = random_floats(random, n), dy = random_floats(random, n);
     std::vector<float> first;
     for (const Isa isa : supported_isas()) {
-      const TrainingKernels& k = training_kernels_for(isa);
+      const TrainingKernels& k = kernels_for(isa).training;
       std::vector<float> dx = dy, dgate(x.size()), dup(x.size());
       dx.push_back(k.rmsnorm_backward(x.data(), w.data(), 1e-5f, dy.data(), n, dx.data()));
       k.silu_mul_backward(x.data(), w.data(), dy.data(), n, dgate.data(), dup.data());

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/training.h"
 #include "ops/context.h"
 
 namespace minke {
@@ -13,7 +12,7 @@ namespace minke {
 constexpr int kQueryTile = 32;
 
 inline void tile_product(const Context& ctx, const TileProduct& product) {
-  training_kernels_for(ctx.kernels.isa).tile_product(product);
+  ctx.kernels.training.tile_product(product);
 }
 
 struct QueryTile {

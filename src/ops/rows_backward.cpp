@@ -4,8 +4,6 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/training.h"
-
 namespace minke {
 namespace {
 
@@ -20,10 +18,9 @@ int64_t rows_a_piece(int64_t numbers_a_row) {
 void rmsnorm_backward(const Context& ctx, const Rows& x, const float* w, float eps, const Rows& dy, float* dx,
                       int64_t dx_stride, float* dw) {
   std::vector<float> scales(static_cast<size_t>(x.count));
-  const TrainingKernels& kernels = training_kernels_for(ctx.kernels.isa);
   ctx.pool.for_each(x.count, rows_a_piece(x.cols), [&](int64_t begin, int64_t end, int) {
     for (int64_t r = begin; r < end; ++r)
-      scales[static_cast<size_t>(r)] = kernels.rmsnorm_backward(
+      scales[static_cast<size_t>(r)] = ctx.kernels.training.rmsnorm_backward(
           x.data + r * x.stride, w, eps, dy.data + r * dy.stride, x.cols, dx + r * dx_stride);
   });
   if (!dw) return;
@@ -106,10 +103,9 @@ void rope_backward(const Context& ctx, const Rotation& rotation, float* dx, int 
 void silu_mul_backward(const Context& ctx, const float* gate, const float* up, const float* dy, int rows,
                        int cols, float* dgate, float* dup) {
   const int64_t all = int64_t{rows} * cols;
-  const TrainingKernels& kernels = training_kernels_for(ctx.kernels.isa);
   ctx.pool.for_each(all, 16384, [&](int64_t begin, int64_t end, int) {
-    kernels.silu_mul_backward(gate + begin, up + begin, dy + begin, static_cast<int>(end - begin),
-                              dgate + begin, dup + begin);
+    ctx.kernels.training.silu_mul_backward(gate + begin, up + begin, dy + begin,
+                                           static_cast<int>(end - begin), dgate + begin, dup + begin);
   });
 }
 

@@ -4,11 +4,12 @@
 //
 // A row has some parts (keys, values, latents), a part one or more heads of one width. A head is its scales,
 // bf16, filled up to whole words of four bytes, then its numbers:
-//   f32, bf16   as they are, without scales
-//   int8        code * scale, code -127 .. 127; a scale for each group of kKvGroup numbers, the last may be
-//   short fp8         e4m3 (MODEL.md 3.1) times the scale of the head. Only normal codes occur: what is
-//   smaller than
-//               2^-6 scales, zero too, is 2^-6 scales with its sign
+//
+//   f32, bf16  as they are, without scales
+//   int8       code * scale, codes -127 .. 127; a scale for each kKvGroup numbers or what is left of them
+//   fp8        e4m3 (MODEL.md 3.1) times the head's scale, normal codes alone
+//
+// What is smaller than 2^-6 of fp8's scale, zero too, is 2^-6 scales with its sign.
 
 #include <array>
 #include <cstddef>
