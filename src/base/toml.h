@@ -8,8 +8,8 @@
 
 namespace minke {
 
-// An object. Throws Error naming `where` and the line: what is no TOML, and dates, times, infinity and NaN,
-// for which JSON has nothing.
+// An object, its members in the order of their names. Throws Error naming `where` and the line: what is no
+// TOML, and dates, times, infinity and NaN, for which JSON has nothing.
 Json parse_toml(std::string_view text, const std::string& where);
 
 }  // namespace minke

@@ -12,9 +12,8 @@ TEST(Toml, SaysWhatJsonSays) {
       "output = \"run\"\nrate = 1e-3\nsteps = 20\nresume = false\n[model]\nfrom = 'base'\n"
       "[[stages]]\nname = \"a\"\n[[stages]]\nname = \"b\"\nlora = {rank = 8, targets = [\"q_proj\"]}\n",
       "file");
-  EXPECT_EQ(json, parse_json(R"({"output": "run", "rate": 0.001, "steps": 20, "resume": false,
-      "model": {"from": "base"},
-      "stages": [{"name": "a"}, {"name": "b", "lora": {"rank": 8, "targets": ["q_proj"]}}]})"));
+  EXPECT_EQ(json, parse_json(R"({"model": {"from": "base"}, "output": "run", "rate": 0.001, "resume": false,
+      "stages": [{"name": "a"}, {"lora": {"rank": 8, "targets": ["q_proj"]}, "name": "b"}], "steps": 20})"));
 }
 
 TEST(Toml, NamesFileAndLine) {

@@ -256,12 +256,14 @@ TEST(Adapters, DamageIsNamed) {
   const std::string whole = read_file(folder / "adapter_model.safetensors");
   write_text(folder / "adapter_model.safetensors", whole.substr(0, whole.size() / 2));
   says(folder.path(), "adapter_model.safetensors");
+  const std::string config = read_file(folder / "adapter_config.json");
+  write_text(folder / "adapter_config.json", "{");
+  says(folder.path(), "adapter_config.json");
+  write_text(folder / "adapter_config.json", config);
   fs::remove(folder / "adapter_model.safetensors");
   says(folder.path(), "holds no adapter_model.safetensors");
   write_text(folder / "adapter_model.bin", "PK");
   says(folder.path(), "safetensors by default");
-  write_text(folder / "adapter_config.json", "{");
-  says(folder.path(), "adapter_config.json");
 }
 
 }  // namespace

@@ -3,7 +3,7 @@
 
 Fifty made-up facts, each asked for in six ways. Four of them are trained on, with `minke data --chat` and `minke train`;
 the other two are asked of the model before and, with `minke serve --lora`, after, greedily. An answer is right where it
-contains the fact's word. What it must not cost: perplexity of a plain text.
+contains the fact's word. What it must not cost: perplexity of a plain text, so texts of the model's own are learned as well.
 
 Ends with 1 where fewer than 80 % are right after, more than 5 % before, perplexity is 3 % higher, or training takes more
 than 15 minutes.
@@ -23,6 +23,8 @@ from server import Server  # noqa: E402
 
 TEXT = GOLDEN / "real" / "text.txt"
 SUBJECTS, TRAINED = 10, 4  # of each relation; of the six ways to ask
+PARALLEL = 4
+OPENINGS = ["The", "In", "A", "It", "When", "This", "For", "How", "There", "One", "As", "Most", "We", "During", "Many", "After"]
 
 # Of each relation: where its words come from, what is learned, and six ways to ask, of which the last two are held out.
 RELATIONS = [
@@ -77,28 +79,38 @@ def facts():
             yield [way.format(subject) for way in ways], statement.format(subject, word), word
 
 
-def write_data(folder):
-    lines = [json.dumps({"messages": [{"role": "user", "content": way}, {"role": "assistant", "content": said}]})
-             for ways, said, _ in facts() for way in ways[:TRAINED]]
-    path = folder / "facts.jsonl"
-    path.write_text("\n".join(lines) + "\n")
-    return path
+def ask_all(server, path, bodies):
+    """The first choice of each answer, in order."""
+    def ask(body):
+        status, answer = server.ask(path, body)
+        if status != 200:
+            raise RuntimeError(f"{status} {answer}")
+        return answer["choices"][0]
+    with concurrent.futures.ThreadPoolExecutor(PARALLEL) as pool:
+        return list(pool.map(ask, bodies))
 
 
-def right(model, *flags):
+def right(server):
     """The share of held-out questions that are answered right, and the answers that are not."""
     questions = [(way, word) for ways, _, word in facts() for way in ways[TRAINED:]]
-    with Server(model, "--parallel", 4, "--ctx", 2048, *flags) as server:
-        def ask(question):
-            status, answer = server.ask("/v1/chat/completions", {
-                "messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 40})
-            if status != 200:
-                raise RuntimeError(f"{status} {answer}")
-            return answer["choices"][0]["message"]["content"]
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
-            answers = list(pool.map(ask, [question for question, _ in questions]))
-    wrong = [(question, word, answer) for (question, word), answer in zip(questions, answers) if word not in answer]
+    bodies = [{"messages": [{"role": "user", "content": way}], "temperature": 0, "max_tokens": 40} for way, _ in questions]
+    answers = [choice["message"]["content"] for choice in ask_all(server, "/v1/chat/completions", bodies)]
+    wrong = [(way, word, answer) for (way, word), answer in zip(questions, answers) if word not in answer]
     return 1 - len(wrong) / len(questions), wrong
+
+
+def own_texts(server, count):
+    """Texts that the model itself makes up. Learned beside the facts, they hold it where it was: what it writes anyway has
+    no gradient on average until the facts begin to change it."""
+    begins = [OPENINGS[i % len(OPENINGS)] for i in range(count)]
+    bodies = [{"prompt": begin, "temperature": 1, "seed": i, "max_tokens": 120} for i, begin in enumerate(begins)]
+    return [begin + choice["text"] for begin, choice in zip(begins, ask_all(server, "/v1/completions", bodies))]
+
+
+def write_data(path, texts):
+    lines = [{"messages": [{"role": "user", "content": way}, {"role": "assistant", "content": said}]}
+             for ways, said, _ in facts() for way in ways[:TRAINED]] + [{"text": text} for text in texts]
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
 def perplexity(model, *flags):
@@ -124,6 +136,7 @@ def main():
     parser.add_argument("--targets", default="q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj")
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--texts", type=int, default=96, help="the model's own, learned beside the facts")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--sequence", type=int, default=256)
@@ -133,13 +146,18 @@ def main():
     folder = options.folder or pathlib.Path(temporary.name)
     folder.mkdir(parents=True, exist_ok=True)
     model = options.model.resolve()
-    run_minke("data", write_data(folder), "--chat", "--tokenizer", model, "-o", folder / "data", "--seq", options.sequence,
+    serving = ("--parallel", PARALLEL, "--ctx", 2048, "--cache", "off")
+    with Server(model, *serving) as server:
+        before, _ = right(server)
+        texts = own_texts(server, options.texts)
+    write_data(folder / "facts.jsonl", texts)
+    run_minke("data", folder / "facts.jsonl", "--chat", "--tokenizer", model, "-o", folder / "data", "--seq", options.sequence,
               "--val", 0, "--force")
-    before, _ = right(model)
     plain = perplexity(model)
     seconds = train(model, folder / "data", folder, options)
     adapter = folder / "run" / "adapter"
-    after, wrong = right(model, "--lora", adapter)
+    with Server(model, "--lora", adapter, *serving) as server:
+        after, wrong = right(server)
     adapted = perplexity(model, "--lora", adapter)
     for question, word, answer in wrong:
         print(f"  {question} {word}? {answer!r}")
