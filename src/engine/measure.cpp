@@ -50,7 +50,8 @@ void feed(Instance& instance, KvView& view, int count, Want last, As as = As::pr
 void fill(Instance& instance, KvView& view, int depth, int computed) {
   const int first = std::min(depth, std::max(computed / kPageTokens, 1) * kPageTokens);
   feed(instance, view, first, Want::nothing);
-  if (!instance.kv().reserve(view, depth)) throw Error(fmt::format("{} tokens do not fit the context", depth));
+  if (!instance.kv().reserve(view, depth))
+    throw Error(fmt::format("{} tokens do not fit the context", depth));
   if (first == depth) return;
   const auto sources = static_cast<size_t>(first / kPageTokens);
   for (size_t page = sources; page < view.pages.size(); ++page)

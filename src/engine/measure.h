@@ -13,8 +13,8 @@ namespace minke {
 struct MeasureOptions {
   int prompt = 512, decode = 64;
   std::vector<int> depths = {0};  // tokens in the cache before anything is timed
-  // Of a depth's tokens these are computed; copies of their rows fill the rest of the cache. What stands in the
-  // cache costs the same wherever it came from, and the depth is there at once.
+  // Of a depth's tokens these are computed; copies of their rows fill the rest of the cache. What stands in
+  // the cache costs the same wherever it came from, and the depth is there at once.
   int computed = 1 << 30;
   int repeats = 3;
 };
