@@ -21,7 +21,7 @@ def output_of(name, command, **options):
     if done.returncode != 0:
         said = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise Failed(f"{name} ended with {done.returncode}: {' '.join(said)}")
-    return done.stdout
+    return done.stdout, done.stderr
 
 
 class Minke:
@@ -32,7 +32,7 @@ class Minke:
 
     def measure(self, model, plan):
         """A dict by depth; each has `prefill` and `decode` in tokens a second, and all that `minke bench` says."""
-        out = output_of(self.name, [self.program, "bench", model, "-p", plan.prompt, "-n", plan.decode, "-r", 1,
+        out, _ = output_of(self.name, [self.program, "bench", model, "-p", plan.prompt, "-n", plan.decode, "-r", 1,
                                     "-d", ",".join(map(str, plan.depths)), "-t", plan.threads, "--json", *self.flags])
         said = json.loads(out)
         return {r["depth"]: {"prefill": r["prefill_tok_s"], "decode": r["decode_tok_s"], "isa": said["isa"],
@@ -46,11 +46,11 @@ class SweepBench:
         self.name, self.program = name, program
 
     def measure(self, model, plan):
-        context = max(plan.depths) // plan.prompt * plan.prompt + plan.prompt
-        out = output_of(self.name, [self.program, "-m", model, "-c", context, "-b", max(plan.prompt, 2048),
-                                    "-ub", plan.prompt, "-t", plan.threads, "-wb"])
+        context = max(plan.depths) + 2 * plan.prompt  # its decoding stands behind the prompt
+        both = output_of(self.name, [self.program, "-m", model, "-c", context, "-b", max(plan.prompt, 2048),
+                                     "-ub", plan.prompt, "-t", plan.threads, "-wb"])
         found = {}
-        for row in filter(None, map(ROW.match, out.splitlines())):
+        for row in filter(None, map(ROW.match, "\n".join(both).splitlines())):  # its table is in its log
             if int(row[3]) in plan.depths:
                 found[int(row[3])] = {"prefill": float(row[4]), "decode": float(row[5])}
         if not found:
@@ -78,7 +78,7 @@ class NodeLlamaCpp:
     def run(self, model, plan, depth, sequences):
         script = PEERS / "llamacpp.mjs"  # node looks for packages where the script lies
         shutil.copy(pathlib.Path(__file__).with_name("llamacpp.mjs"), script)
-        out = output_of(self.name, ["node", script, model, plan.prompt, plan.decode, depth, plan.threads, sequences])
+        out, _ = output_of(self.name, ["node", script, model, plan.prompt, plan.decode, depth, plan.threads, sequences])
         return json.loads(out.splitlines()[-1])
 
     def measure(self, model, plan):

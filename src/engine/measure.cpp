@@ -157,8 +157,9 @@ int64_t prefill_multiplies(const Config& config, int64_t visible) {
 std::vector<Measured> measure(Instance& instance, const MeasureOptions& options,
                               const std::function<void(const char*)>& progress) {
   Probe probe(instance.context());
-  KvView warm;
-  feed(instance, warm, std::min(32, instance.state().limits.rows), Want::last_logits);
+  KvView warm;  // a whole step, so that memory and weights have been touched
+  feed(instance, warm, std::min(std::max(options.prompt, 32), instance.state().limits.rows),
+       Want::last_logits);
   instance.kv().truncate(warm, 0);
   std::vector<Measured> results;
   for (const int depth : options.depths)
