@@ -102,6 +102,13 @@ struct LocalCompleter::Impl {
                   field, "a shorter prompt, or a server with a larger --ctx");
   }
 
+  // Before a request of several prompts has begun with the first of them.
+  void check_tokens(std::span<const Token> tokens, const std::string& field) const {
+    for (const Token token : tokens)
+      if (token < 0 || token >= engine.vocab())
+        throw Error(fmt::format("token {} is outside the vocabulary", token), field);
+  }
+
   Prepared prepare_chat(const CompletionRequest& request) const {
     check_messages(request.chat->messages);
     check_tools(request.chat->tools);
@@ -135,6 +142,7 @@ struct LocalCompleter::Impl {
     if (prompt.suffix) {
       made.tokens = fill_in(tokenizer, prompt);
     } else if (!prompt.tokens.empty()) {
+      check_tokens(prompt.tokens, field);
       made.tokens = prompt.tokens;
       return made;
     } else {
@@ -234,9 +242,6 @@ struct LocalCompleter::Impl {
       const std::string field = fmt::format("input[{}]", texts.size());
       const Prepared made = prepare_plain(input, field);
       check_length(made, field);
-      for (const Token token : made.tokens)
-        if (token >= tokenizer.size())
-          throw Error(fmt::format("token {} is outside the vocabulary", token), field);
       Request& text = texts.emplace_back();
       text.prompt = made.tokens;
       text.cache_salt = request.cache_salt;
