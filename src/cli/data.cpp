@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/document_flags.h"
+#include "cli/model_flags.h"
 #include "cli/progress.h"
 #include "formats/gguf.h"
 #include "train/dataset.h"
@@ -221,8 +222,7 @@ void add_data(CLI::App& app, Action& action) {
                      "A folder with a tokenizer.json, the file, or a .gguf file");
   command.add_option("-o,--output", flags->out, "Folder for the shards")->type_name("FOLDER");
   add_making(command, *flags);
-  command.add_option("-t,--threads", flags->options.threads, "Threads (default: one per physical core)")
-      ->check(CLI::Range(1, 1024));
+  add_threads(command, flags->options.threads);
   command.add_flag("--force", flags->force, "Replace FOLDER where it is there");
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(
