@@ -39,13 +39,6 @@ std::vector<Token> fill_in(const Tokenizer& tokenizer, const PlainPrompt& prompt
   return tokens;
 }
 
-HasToken added_tokens_of(const Tokenizer& tokenizer) {
-  return [&tokenizer](std::string_view text) {
-    const auto token = tokenizer.find(text);
-    return token && tokenizer.is_added(*token);
-  };
-}
-
 // Those of the tools of which one has to be called. Throws Error where it was not offered.
 Json required_tools(const ChatPrompt& chat, const ToolChoice& choice) {
   if (chat.tools.is_null()) throw Error("there are no tools to choose from", "tool_choice");
@@ -78,7 +71,8 @@ struct LocalCompleter::Impl {
         tokenizer(t),
         chat(std::move(c)),
         options(std::move(o)),
-        answers(AnswerFormat::of(chat, added_tokens_of(t), options.card.name)),
+        answers(AnswerFormat::of(
+            chat, [&t](std::string_view text) { return t.has_added(text); }, options.card.name)),
         table(std::make_shared<TokenTable>(t)),
         written(tokens_of(answers.markers())),
         memory(options.keeper, tokenizer, answers, written, engine.end_tokens()) {
