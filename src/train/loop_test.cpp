@@ -281,7 +281,10 @@ TEST(Checkpoint, DamageIsNamed) {
   const RunNumbers all{numbers, numbers, numbers};
   write_checkpoint(folder.path(), 7, "run", {}, all, 1);
   const fs::path file = newest_checkpoint(folder.path()).value();
-  std::string bytes = read_file(file);
+  std::string bytes = read_file(file), old = bytes;
+  old[old.find('2', old.find("version"))] = '1';
+  write_text(file, old);
+  expect_says(error_of([&] { read_checkpoint(file, "run", all); }), "is of version 1, this program writes 2");
   bytes[bytes.size() - 3] ^= 1;
   write_text(file, bytes);
   const std::string error = error_of([&] { read_checkpoint(file, "run", all); });
