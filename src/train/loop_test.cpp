@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "formats/test_files.h"
+#include "train/cost.h"
 #include "train/save.h"
 #include "train/shards.h"
 #include "train/test_train.h"
@@ -152,6 +153,31 @@ TEST(Loop, StoppedAnywhereAndResumedItEndsWithTheSameBits) {
       EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 17);
     }
   }
+}
+
+TEST(Loop, MuonKeepsOneMomentAndResumesToTheSameBits) {
+  const TemporaryFolder whole_folder, folder;
+  const std::string stages = stage(R"(, "optimizer": "muon")", 8);
+  const RunConfig whole = run_config(whole_folder, kDeepSeek, stages),
+                  run = run_config(folder, kDeepSeek, stages),
+                  adam = run_config(folder, kDeepSeek, stage("", 8));
+  Machine m;
+  ASSERT_EQ(train(m.ctx, whole, hooks(), false), Outcome::done);
+  RunHooks h = hooks();
+  int64_t steps = 0;
+  h.stopped = [&] { return ++steps == 3; };
+  ASSERT_EQ(train(m.ctx, run, h, false), Outcome::stopped);
+  const Safetensors checkpoint = Safetensors::open(newest_checkpoint(checkpoint_folder(run)).value());
+  int64_t vectors = 0;  // numbers that AdamW moves, here and in the plan
+  for_each_weight(run.config, [&](const WeightSlot& slot) {
+    if (!is_hidden_matrix(slot) && slot.role != Role::router_bias) vectors += slot.count();
+  });
+  const auto numbers = [&](const char* name) { return checkpoint.tensor(name)->shape.at(0); };
+  EXPECT_GE(numbers("second_moments"), vectors);
+  EXPECT_LT(numbers("second_moments"), numbers("first_moments") / 2);
+  EXPECT_LT(run_memory(run, 2).moments, run_memory(adam, 2).moments);
+  ASSERT_EQ(train(m.ctx, run, hooks(), true), Outcome::done);
+  EXPECT_EQ(saved_weights(run), saved_weights(whole));
 }
 
 TEST(Loop, KilledAtRandomMomentsItEndsWithTheSameBits) {
