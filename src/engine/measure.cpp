@@ -46,6 +46,19 @@ void feed(Instance& instance, KvView& view, int count, Want last, As as = As::pr
   }
 }
 
+// `depth` tokens in the view, the first `computed` of them (whole pages, one at least) computed.
+void fill(Instance& instance, KvView& view, int depth, int computed) {
+  const int first = std::min(depth, std::max(computed / kPageTokens, 1) * kPageTokens);
+  feed(instance, view, first, Want::nothing);
+  if (!instance.kv().reserve(view, depth))
+    throw Error(fmt::format("{} tokens do not fit the context", depth));
+  if (first == depth) return;
+  const auto sources = static_cast<size_t>(first / kPageTokens);
+  for (size_t page = sources; page < view.pages.size(); ++page)
+    instance.kv().copy_page(view.pages[page % sources], view.pages[page]);
+  view.length = depth;
+}
+
 struct Limits3 {
   std::vector<double> read, int8, f32;
   void add(const Limit& l) {
@@ -70,7 +83,7 @@ bool mostly_floats(const Model& model) {
 Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, int depth,
                     const std::function<void(const char*)>& progress) {
   KvView view;
-  if (depth > 0) feed(instance, view, depth, Want::nothing);
+  if (depth > 0) fill(instance, view, depth, o.computed);
   Limits3 beside_prefill, beside_decode;
   std::vector<double> prefill, decode;
   for (int repeat = 0; repeat < o.repeats; ++repeat) {

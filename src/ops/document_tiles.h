@@ -10,7 +10,7 @@
 
 namespace minke {
 
-constexpr int kQueryTile = 32;
+constexpr int kQueryTile = 48;
 
 inline void tile_product(const Context& ctx, const TileProduct& product) {
   ctx.kernels.training.tile_product(product);

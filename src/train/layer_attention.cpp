@@ -37,6 +37,7 @@ DocumentShape LayerPass::attention_shape(const Selection& chosen) const {
     shape.value_width = c.mla->v;
   }
   if (sparse) shape.selection = &chosen;
+  shape.precision = precision;
   return shape;
 }
 
