@@ -22,16 +22,6 @@ bool all_finite(const float* values, int64_t n) {
   return finite;
 }
 
-// From which row of a head that is kept one way comes row r of the other. half: the target keeps halves.
-int64_t turned(int64_t r, int64_t dims, bool half) {
-  const int64_t first = r / dims * dims, i = r % dims;
-  return first + (half ? i % (dims / 2) * 2 + i / (dims / 2) : i % 2 * (dims / 2) + i / 2);
-}
-
-bool is_turned(Role role) {
-  return role == Role::wq || role == Role::wk || role == Role::bq || role == Role::bk;
-}
-
 }  // namespace
 
 TensorMaker::TensorMaker(const Model& model, const Conversion& conversion, int threads, UnfinishedOutput& out,
@@ -90,14 +80,14 @@ bool TensorMaker::write_weights(const TargetTensor& tensor) {
     }
     Arena made;
     const Mat mat = load_weight(model_, slot, made);
-    const bool turn = from.rope.half != to.rope.half && is_turned(slot.role);
+    const bool turn = from.rope.half != to.rope.half && has_rope_rows(slot.role);
     const int64_t dims = from.head_dim;
     const bool half = to.rope.half;
     const auto read = [&](int64_t r, float* values) {
-      dequantize_row(mat, turn && !slot.vector ? turned(r, dims, half) : r, values);
+      dequantize_row(mat, turn && !slot.vector ? turned_row(r, dims, half) : r, values);
       if (!turn || !slot.vector) return;
       std::vector<float> given(values, values + cols);
-      for (int64_t i = 0; i < cols; ++i) values[i] = given[static_cast<size_t>(turned(i, dims, half))];
+      for (int64_t i = 0; i < cols; ++i) values[i] = given[static_cast<size_t>(turned_row(i, dims, half))];
     };
     if (!write_rows(tensor, mat.rows, read, first)) return false;
   }

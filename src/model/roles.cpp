@@ -146,6 +146,15 @@ bool rope_half_in(const Config& config, Container container) {
   return config.arch == "llama" ? container == Container::hugging_face : config.rope.half;
 }
 
+bool has_rope_rows(Role role) {
+  return role == Role::wq || role == Role::wk || role == Role::bq || role == Role::bk;
+}
+
+int64_t turned_row(int64_t r, int64_t dims, bool half) {
+  const int64_t first = r / dims * dims, i = r % dims;
+  return first + (half ? i % (dims / 2) * 2 + i / (dims / 2) : i % 2 * (dims / 2) + i / 2);
+}
+
 bool is_known_extra(const Config& config, std::string_view tensor, Container container) {
   const auto ends = [&](std::string_view s) { return tensor.ends_with(s); };
   const auto layer_of = [&](std::string_view prefix) {

@@ -126,12 +126,6 @@ struct Head {
   }
 };
 
-int longest(std::span<const Document> documents) {
-  int most = 0;
-  for (const Document& d : documents) most = std::max(most, d.count);
-  return most;
-}
-
 // f(Head, kv head) for every kv head of every document: what threads share out.
 template <typename F>
 void for_each_head(const Context& ctx, const Workspace& work, const DocumentShape& shape, const F& f) {
@@ -191,25 +185,19 @@ void document_attention_backward(const Context& ctx, const Workspace& work, cons
 void attention_mass(const Context& ctx, const Workspace& work, const DocumentShape& shape, const float* q,
                     const float* k, float* mass, int64_t stride) {
   const int group = shape.heads / shape.kv_heads, most = longest(shape.documents);
-  const int64_t tiles = (most + kQueryTile - 1) / kQueryTile;
   MINKE_CHECK(stride >= most);
-  ctx.pool.for_each(
-      static_cast<int64_t>(shape.documents.size()) * tiles, 1, [&](int64_t i, int64_t, int thread) {
-        const Document& document = shape.documents[static_cast<size_t>(i / tiles)];
-        const QueryTile tile = query_tile(document.count, static_cast<int>(i % tiles));
-        if (tile.count <= 0) return;
-        Head head{ctx, shape, document, tile_stride(most), scratch_at(work.scratch_of(thread), shape, most)};
-        const int64_t row = document.first + tile.first;
-        for (int r = 0; r < tile.count; ++r) std::fill_n(mass + (row + r) * stride, document.count, 0.0f);
-        for (int h = 0; h < shape.heads; ++h) {
-          if (h % group == 0)
-            head.pack_turned_keys(k + document.first * head.k_row() + h / group * shape.key_width,
-                                  tile.visible());
-          head.probabilities(tile, q + row * head.q_row() + h * shape.key_width);
-          for (int r = 0; r < tile.count; ++r)
-            ctx.kernels.add(mass + (row + r) * stride, head.s.weights + r * head.stride, tile.visible());
-        }
-      });
+  for_each_tile_of_all(ctx, shape.documents, [&](const Document& d, const QueryTile& tile, int thread) {
+    Head head{ctx, shape, d, tile_stride(most), scratch_at(work.scratch_of(thread), shape, most)};
+    const int64_t row = d.first + tile.first;
+    for (int r = 0; r < tile.count; ++r) std::fill_n(mass + (row + r) * stride, d.count, 0.0f);
+    for (int h = 0; h < shape.heads; ++h) {
+      if (h % group == 0)
+        head.pack_turned_keys(k + d.first * head.k_row() + h / group * shape.key_width, tile.visible());
+      head.probabilities(tile, q + row * head.q_row() + h * shape.key_width);
+      for (int r = 0; r < tile.count; ++r)
+        ctx.kernels.add(mass + (row + r) * stride, head.s.weights + r * head.stride, tile.visible());
+    }
+  });
 }
 
 int64_t document_attention_scratch(int key_width, int value_width, int longest_document) {

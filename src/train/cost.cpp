@@ -18,7 +18,7 @@ RunMemory stage_memory(const RunConfig& run, const StageConfig& stage, int threa
   RunMemory m;
   m.weights = parameter_bytes(stage.config);
   m.gradients = parameter_bytes(stage.config, trained_weights(stage));
-  m.moments = 2 * m.gradients;
+  m.moments = m.gradients + parameter_bytes(stage.config, adam_weights(stage));
   if (stage.muon) {
     std::vector<MatrixSize> sizes;
     for_each_weight(stage.config, [&, chosen = trained_weights(stage)](const WeightSlot& slot) {

@@ -22,17 +22,6 @@ struct Tensor {
   std::function<void(int64_t row, float* values)> row;
 };
 
-// Llama's queries and keys: which row of the model becomes row r of a file that keeps halves where the model
-// keeps pairs.
-int64_t row_in_pairs(int64_t r, int64_t dims) {
-  const int64_t first = r / dims * dims, i = r % dims;
-  return first + i % (dims / 2) * 2 + i / (dims / 2);
-}
-
-bool is_turned(Role role) {
-  return role == Role::wq || role == Role::wk || role == Role::bq || role == Role::bk;
-}
-
 class Folder {
  public:
   Folder(const Config& config, const Weights& weights, Format format)
@@ -48,18 +37,18 @@ class Folder {
   void add(const WeightSlot& slot, const Mat& m) {
     if (slot.role == Role::v_b) return;  // with k_b
     const std::string name = sources_of(c_, slot, Container::hugging_face).front().name;
-    const bool turn = is_turned(slot.role) && !c_.rope.half && rope_half_in(c_, Container::hugging_face);
+    const bool turn = has_rope_rows(slot.role) && !c_.rope.half && rope_half_in(c_, Container::hugging_face);
     if (slot.role == Role::k_b) return add_latent(name, slot);
     if (slot.vector) {
       const int64_t dims = c_.head_dim;
       put(name, Format::f32, {slot.cols}, [=](int64_t, float* to) {
-        for (int64_t i = 0; i < m.cols; ++i) to[i] = m.f32()[turn ? row_in_pairs(i, dims) : i];
+        for (int64_t i = 0; i < m.cols; ++i) to[i] = m.f32()[turn ? turned_row(i, dims, true) : i];
       });
       return;
     }
     const int64_t dims = c_.head_dim;
     const auto row = [=](int64_t r, float* to) {
-      std::copy_n(m.f32() + (turn ? row_in_pairs(r, dims) : r) * m.cols, m.cols, to);
+      std::copy_n(m.f32() + (turn ? turned_row(r, dims, true) : r) * m.cols, m.cols, to);
     };
     put(name, format_, {slot.rows, slot.cols}, row);
     for (const std::string& copy : copies_of(c_, slot, Container::hugging_face))
@@ -93,8 +82,6 @@ class Folder {
   std::vector<Tensor> tensors_;
 };
 
-int64_t bytes_of(const Tensor& t) { return byte_size(t.view).value(); }
-
 void write_tensor(UnfinishedOutput& out, const Tensor& t) {
   const int64_t cols = t.view.shape.back(), rows = t.view.count() / cols,
                 bytes = row_bytes(t.view.format, cols);
@@ -112,38 +99,17 @@ void write_tensor(UnfinishedOutput& out, const Tensor& t) {
   }
 }
 
-// Shards of about kShardBytes, and their index where there are several.
 void write_weights(UnfinishedOutput& out, std::span<const Tensor> tensors) {
-  std::vector<size_t> ends;
-  int64_t here = 0, all = 0;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (here > 0 && here + bytes_of(tensors[i]) > kShardBytes) {
-      ends.push_back(i);
-      here = 0;
-    }
-    here += bytes_of(tensors[i]);
-    all += bytes_of(tensors[i]);
-  }
-  ends.push_back(tensors.size());
-  std::vector<std::pair<std::string, std::string>> shard_of;
-  size_t begin = 0;
-  for (size_t shard = 0; shard < ends.size(); begin = ends[shard++]) {
-    const std::string name = ends.size() == 1
-                                 ? "model.safetensors"
-                                 : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, ends.size());
-    const std::span<const Tensor> part = tensors.subspan(begin, ends[shard] - begin);
-    std::vector<TensorView> views;
-    for (const Tensor& t : part) {
-      views.push_back(t.view);
-      shard_of.emplace_back(t.view.name, name);
-    }
-    const std::pair<std::string, std::string> format = {"format", "pt"};
-    out.begin(name);
-    out.write(as_bytes(safetensors_header(views, {&format, 1})));
-    for (const Tensor& t : part) write_tensor(out, t);
+  std::vector<TensorView> views;
+  for (const Tensor& t : tensors) views.push_back(t.view);
+  const SafetensorsShards made = safetensors_shards(views, shard_ends(views, kShardBytes));
+  for (const SafetensorsShards::Shard& shard : made.shards) {
+    out.begin(shard.name);
+    out.write(as_bytes(shard.header));
+    for (const Tensor& t : tensors.subspan(shard.begin, shard.end - shard.begin)) write_tensor(out, t);
     out.end();
   }
-  if (ends.size() > 1) out.write_file("model.safetensors.index.json", safetensors_index(shard_of, all));
+  if (!made.index.empty()) out.write_file(kSafetensorsIndexName, made.index);
 }
 
 UnfinishedOutput new_folder(const fs::path& path) {
@@ -186,7 +152,7 @@ void save_adapters(const fs::path& folder, const Config& config, const LoraConfi
     if (turn) {
       std::vector<float>& rows = turned.emplace_back();
       for (int64_t r = 0; r < q.b.rows; ++r) {
-        const float* from = q.b.f32() + row_in_pairs(r, config.head_dim) * q.b.cols;
+        const float* from = q.b.f32() + turned_row(r, config.head_dim, true) * q.b.cols;
         rows.insert(rows.end(), from, from + q.b.cols);
       }
       q.b.data = reinterpret_cast<const std::byte*>(rows.data());

@@ -189,7 +189,7 @@ TEST_F(Shards, AnotherTokenizersAreNamed) {
   write_shard(path(0), kSet, 0, content({{1}}));
   EXPECT_EQ(wrong({.tokenizer = kSet.tokenizer, .vocab = 1000}), "nothing");
   EXPECT_EQ(wrong({.vocab = 1024}), "nothing");
-  EXPECT_TRUE(contains(wrong({.tokenizer = Fingerprint{9, 9}}), "another tokenizer")) << wrong();
+  EXPECT_TRUE(contains(wrong({.tokenizer = Hash128{9, 9}}), "another tokenizer")) << wrong();
   EXPECT_TRUE(contains(wrong({.vocab = 999}), "vocabulary of 1000"));
 }
 
