@@ -6,7 +6,7 @@ CTEST = ctest --output-on-failure --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
 .PHONY: help build run test bench fuzz format tidy soak test-asan test-hostile test-ubsan test-tsan test-arm test-clients
-.PHONY: test-real clean
+.PHONY: test-lora test-real clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' Makefile | column -t -s @
@@ -69,6 +69,12 @@ test-real:  ## tests with real models (fetches 1.7 GB)
 	@tools/build release
 	@tools/fetch_model smollm2 qwen2.5-coder-0.5b qwen2.5-coder-1.5b r1-distill-header
 	@$(CTEST) --parallel 1 --test-dir build/release --label-regex real
+
+test-lora:  ## fifty made-up facts taught to SmolLM2 by adapters (a quarter of an hour)
+	@tools/install_packages build fetch test
+	@tools/build release
+	@tools/fetch_model smollm2
+	@python3 tests/lora/facts.py
 
 test-clients:  ## coding agents from npm and PyPI against Qwen2.5-Coder-1.5B (fetches 1.1 GB and the agents)
 	@tools/install_packages build fetch test

@@ -96,6 +96,7 @@ void add_bench(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App& command = *app.add_subcommand("bench", "Measure prefill and decode beside the machine's limits");
   flags->model.add_model(command);
+  flags->model.add_adapters(command);
   command.add_option("-p,--prompt", flags->measure.prompt, "Prompt tokens (0: no prefill)")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();

@@ -12,6 +12,7 @@ namespace minke {
 
 void EngineFlags::add(CLI::App& command) {
   model.add_model(command);
+  model.add_adapters(command);
   command
       .add_option(
           "--ctx", context,

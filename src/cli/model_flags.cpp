@@ -55,6 +55,11 @@ void ModelFlags::add_model(CLI::App& command) {
       ->type_name("NAME");
 }
 
+void ModelFlags::add_adapters(CLI::App& command) {
+  command.add_option("--lora", adapters, "Adapters of the model: a folder as minke train and PEFT write it")
+      ->type_name("FOLDER");
+}
+
 void ModelFlags::add_kv(CLI::App& command) {
   command
       .add_option(
@@ -88,6 +93,7 @@ LoadOptions ModelFlags::load_options() const {
   LoadOptions options;
   options.allowed = {allowed.begin(), allowed.end()};
   options.huge_pages = wanted_pages(huge_pages);
+  options.adapters = adapters;
   return options;
 }
 

@@ -28,10 +28,12 @@ struct ModelFlags {
   std::string kv = "bf16";
   std::string huge_pages = "auto", numa = "off";
   bool lock = false;
+  std::string adapters;
 
-  void add_model(CLI::App& command);    // MODEL and --allow-field
-  void add_kv(CLI::App& command);       // --kv
-  void add_machine(CLI::App& command);  // --isa, --threads, and where the weights lie
+  void add_model(CLI::App& command);     // MODEL and --allow-field
+  void add_adapters(CLI::App& command);  // --lora
+  void add_kv(CLI::App& command);        // --kv
+  void add_machine(CLI::App& command);   // --isa, --threads, and where the weights lie
 
   fs::path path() const;  // of the model: the name resolved
   LoadOptions load_options() const;

@@ -51,6 +51,7 @@ void add_perplexity(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App& command = *app.add_subcommand("perplexity", "Measure how well a model predicts a text");
   flags->model.add_model(command);
+  flags->model.add_adapters(command);
   flags->text.add_file(command);
   flags->text.add(command);
   flags->model.add_kv(command);

@@ -181,8 +181,7 @@ int run_training(const Flags& flags) {
 void add_train(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App& command = *app.add_subcommand("train", "Train a model, or go on with one");
-  command
-      .add_option("CONFIG", flags->config, "JSON file that names model, data and stages (docs/training.md)")
+  command.add_option("CONFIG", flags->config, "JSON or TOML file that names model, data and stages")
       ->required();
   command.add_flag(
       "--dry-run", flags->dry_run,

@@ -80,6 +80,7 @@ void add_verify(CLI::App& app, Action& action) {
   auto flags = std::make_shared<Flags>();
   CLI::App& command = *app.add_subcommand("verify", "Compare a model with reference tensors");
   flags->model.add_model(command);
+  flags->model.add_adapters(command);
   command.add_option("GOLDEN", flags->golden, "Reference tensors (.safetensors)")->required();
   command.add_option("--feed", flags->feed, "How the tokens go in: whole, single, or ragged:SEED");
   flags->model.add_machine(command);

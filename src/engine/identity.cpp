@@ -5,6 +5,7 @@
 #include <fmt/ranges.h>
 
 #include "kv/page_key.h"
+#include "model/adapters.h"
 
 namespace minke {
 namespace {
@@ -24,6 +25,13 @@ std::string cache_identity(const Model& model, const InstanceOptions& options) {
     all += fmt::format("{} {} {}\n", t.name, name(t.format), fmt::join(t.shape, " "));
     all += as_text(t.bytes.subspan((t.bytes.size() - bytes) / 2, bytes));
   }
+  for (const LayerAdapters& layer : model.weights.adapters)
+    for (const AdaptedMatrix& m : adapted_matrices())
+      if (const Adapter& adapter = layer.*m.adapter; adapter) {
+        all += fmt::format("{} {}", m.name, adapter.scale);
+        for (const Mat& mat : {adapter.a, adapter.b})
+          all += ' ' + hex(first_key(as_text({mat.data, static_cast<size_t>(mat.bytes())})));
+      }
   return hex(first_key(all));
 }
 

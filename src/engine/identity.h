@@ -8,7 +8,8 @@
 namespace minke {
 
 // Differs where rows could: other weights (seen by their names, shapes, formats and some of their bytes),
-// another cache format, other rounding. The same on every processor, and for any number of threads.
+// other adapters (by all of theirs), another cache format, other rounding. The same on every processor, and
+// for any number of threads.
 std::string cache_identity(const Model& model, const InstanceOptions& options);
 
 }  // namespace minke

@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/error.h"
+#include "model/adapters.h"
 #include "plan/counts.h"
 #include "plan/memory.h"
 
@@ -145,6 +146,9 @@ int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth) {
       bytes += m.bytes();
   });
   if (model.config.tied) bytes += model.weights.head.bytes();
+  for (const LayerAdapters& layer : model.weights.adapters)
+    for (const AdaptedMatrix& m : adapted_matrices())
+      bytes += (layer.*m.adapter).a.bytes() + (layer.*m.adapter).b.bytes();
   return bytes + cache_bytes_per_token(as_run(model.config, {}), kv) * depth;
 }
 

@@ -31,6 +31,10 @@ struct Step {
   int n;  // rows
 
   const LayerWeights& layer_weights(int layer) const { return weights.layers[static_cast<size_t>(layer)]; }
+  const LayerAdapters& layer_adapters(int layer) const {
+    static const LayerAdapters kNone;
+    return weights.adapters.empty() ? kNone : weights.adapters[static_cast<size_t>(layer)];
+  }
   Rows rows(const float* data, int cols) const { return {data, cols, n, cols}; }
   Rotation rotation(bool half) const { return {s.cos, s.sin, c.rope.dims, half}; }
 
@@ -44,7 +48,7 @@ struct Step {
   bool choose(int layer, const LayerWeights& w);
   void ffn(const LayerWeights& w);
   void experts(int layer, const LayerWeights& w);
-  void gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter);
+  void gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter, const LayerAdapters& a = {});
   void finish(const char* hidden_name, const char* logits_name, const float* norm);
 
   void scale_queries(int layer, int width) const;
@@ -105,9 +109,10 @@ void Step::scale_queries(int layer, int width) const {
 void Step::gqa(int layer, const LayerWeights& w) {
   const int q_width = c.heads * c.head_dim, kv_width = c.kv_heads * c.head_dim;
   const auto bias = [](const Mat& b) { return b ? b.f32() : nullptr; };
-  const Product qkv[] = {{&w.wq, s.q, q_width, bias(w.bq)},
-                         {&w.wk, s.k, kv_width, bias(w.bk)},
-                         {&w.wv, s.v, kv_width, bias(w.bv)}};
+  const LayerAdapters& a = layer_adapters(layer);
+  const Product qkv[] = {{&w.wq, s.q, q_width, bias(w.bq), false, false, &a.wq},
+                         {&w.wk, s.k, kv_width, bias(w.bk), false, false, &a.wk},
+                         {&w.wv, s.v, kv_width, bias(w.bv), false, false, &a.wv}};
   linear(ctx, s.work, rows(s.normed, c.dim), qkv);
   if (c.rotates(layer)) {
     rope(ctx, rotation(c.rope.half), s.q, n, q_width, c.heads, c.head_dim);
@@ -129,7 +134,7 @@ void Step::gqa(int layer, const LayerWeights& w) {
   const AttentionShape shape{c.heads, c.kv_heads, c.head_dim,       c.head_dim,
                              row.key, row.value,  c.lookback(layer)};
   attention(ctx, s.work, *s.kv, layer, shape, s.runs, s.q, s.attended);
-  linear(ctx, s.work, rows(s.attended, q_width), {&w.wo, s.hidden, c.dim, bias(w.bo), true});
+  linear(ctx, s.work, rows(s.attended, q_width), {&w.wo, s.hidden, c.dim, bias(w.bo), true, false, &a.wo});
 }
 
 // The indexer's choice of positions for every row. False where no row sees more than topk, so that attention
@@ -258,12 +263,14 @@ void Step::absorbed(int layer, const LayerWeights& w, bool sparse) {
                  s.attended + first * c.heads * m.v, c.heads * m.v, m.v});
   });
 }
+
 // down(silu(gate x) * (up x)) of s.normed, added to s.hidden.
-void Step::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter) {
-  const Product both[] = {{&gate, s.gate, inter}, {&up, s.up, inter}};
+void Step::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter, const LayerAdapters& a) {
+  const Product both[] = {{&gate, s.gate, inter, nullptr, false, false, &a.gate},
+                          {&up, s.up, inter, nullptr, false, false, &a.up}};
   linear(ctx, s.work, rows(s.normed, c.dim), both);
   silu_mul(ctx, s.gate, s.up, n, inter, s.gate);
-  linear(ctx, s.work, rows(s.gate, inter), {&down, s.hidden, c.dim, nullptr, true});
+  linear(ctx, s.work, rows(s.gate, inter), {&down, s.hidden, c.dim, nullptr, true, false, &a.down});
 }
 
 void Step::experts(int layer, const LayerWeights& w) {
@@ -298,7 +305,7 @@ void Step::layer(int layer) {
   if (c.sparse(layer))
     experts(layer, w);
   else
-    gated_mlp(w.gate, w.up, w.down, c.inter);
+    gated_mlp(w.gate, w.up, w.down, c.inter, layer_adapters(layer));
 }
 
 // The rows that come out: normalised, and those wanted as logits through the head.

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "kernels/isas.h"
+#include "model/adapters.h"
 
 namespace minke {
 namespace {
@@ -42,7 +43,8 @@ const Replicas* replicas_for(const Model& model, const InstanceOptions& options)
 Limits resolved_limits(const Model& model, const InstanceOptions& options) {
   Limits limits = options.limits;
   if (limits.threads <= 0) limits.threads = usable_cores();
-  limits.wide = !options.round_activations || has_float_matrices(model);
+  limits.adapter_rank = largest_rank(model.weights);
+  limits.wide = !options.round_activations || limits.adapter_rank > 0 || has_float_matrices(model);
   if (model.config.mla) {  // as the activations are: to 8 bits, or not at all
     const bool rounded =
         options.round_activations && model.config.mla->kv_lora % info(Format::q8_0).block == 0;

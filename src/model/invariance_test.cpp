@@ -93,11 +93,11 @@ TEST(Invariance, RowsDoNotDependOnWhatIsBesideThem) {
     const uint64_t seed = random.bits();
     const bool mixed = random.below(2);
     const Format one = kFormats[random.below(std::size(kFormats))];
-    const RandomModel model(
-        config, random.bits(), [&](const WeightSlot& slot) {  // experts of a layer share one
-          Random formats(seed, static_cast<uint64_t>(slot.layer * 64 + static_cast<int>(slot.role)));
-          return mixed ? kFormats[formats.below(std::size(kFormats))] : one;
-        });
+    RandomModel model(config, random.bits(), [&](const WeightSlot& slot) {  // experts of a layer share one
+      Random formats(seed, static_cast<uint64_t>(slot.layer * 64 + static_cast<int>(slot.role)));
+      return mixed ? kFormats[formats.below(std::size(kFormats))] : one;
+    });
+    if (random.below(2)) model.add_adapters(random);
     const std::vector<Token> tokens = random_tokens(random, config.vocab, between(random, 20, 130));
     const int given = between(random, 0, static_cast<int>(tokens.size()));  // the others count as generated
     for (const KvFormat kv : kKvFormats) {
@@ -118,7 +118,8 @@ TEST(Invariance, InstructionSetsGiveTheSameBits) {
   EXPECT_TRUE(rc::check([] {
     Random random(*rc::gen::arbitrary<uint64_t>());
     const Config config = random_config(random, kArchitectureNames[random.below(6)]);
-    const RandomModel model(config, random.bits(), kFormats[random.below(std::size(kFormats))]);
+    RandomModel model(config, random.bits(), kFormats[random.below(std::size(kFormats))]);
+    if (random.below(2)) model.add_adapters(random);
     const std::vector<Token> tokens = random_tokens(random, config.vocab, 30);
     const int given = between(random, 0, 30);
     for (const KvFormat kv : kKvFormats) {

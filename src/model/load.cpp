@@ -13,6 +13,7 @@
 #include "base/float.h"
 #include "base/residence.h"
 #include "base/thread_pool.h"
+#include "model/adapters.h"
 #include "model/architecture.h"
 
 namespace minke {
@@ -321,6 +322,7 @@ Model load_model(const fs::path& path, const LoadOptions& options) {
   loader.run(model.weights);
   model.made_bytes = loader.made_bytes();
   model.made_for_layout = loader.made_for_layout();
+  if (!options.adapters.empty()) load_adapters(model, options.adapters, options);
   // Looked up by row, the embedding would grow into memory with the words of the prompt: a first answer that
   // waits for the disk, and a size nobody could announce. All other weights are read by the first step.
   if (!options.dry && !model.config.tied && model.weights.embed.data)

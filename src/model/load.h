@@ -33,6 +33,7 @@ struct LoadOptions {
   bool check_values = true;       // look for NaN bytes in FP8 weights, which reads them all
   bool dry = false;               // check and count everything, make nothing: what is not mapped stays null
   HugePages huge_pages = HugePages::automatic;
+  fs::path adapters = {};  // a PEFT folder, whose adapters come with the model (adapters.h); empty: none
   std::function<void(int64_t done, int64_t all)> progress = {};  // weights looked at, and how many there are
 };
 

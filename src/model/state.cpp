@@ -11,7 +11,7 @@ namespace {
 
 // The widest input of any product of the step, and how many rows it has.
 int64_t operand_space(const Config& c, const Limits& l) {
-  int widest = std::max(c.dim, c.inter);
+  int widest = std::max({c.dim, c.inter, l.adapter_rank});
   if (c.mla)
     widest = std::max({widest, c.heads * c.mla->v, c.mla->q_lora});
   else
@@ -121,6 +121,7 @@ void for_each_buffer(const Config& c, const Limits& l, State& s, F&& f) {
   f("logits", s.logits, int64_t{l.logit_rows} * c.vocab);
   f("operands", s.work.operands, operand_space(c, l));
   f("scratch", s.work.scratch, thread_scratch(c, l) * l.threads);
+  f("adapted", s.work.adapted, rows * kMostAdapted * l.adapter_rank);
   const int64_t value_width = c.mla ? c.mla->kv_lora : c.head_dim;
   f("partials", s.work.partials, int64_t{8} * l.threads * kMaxQueries * (value_width + 2));
 }
@@ -150,6 +151,7 @@ State make_state(const Config& config, const Limits& limits, KvPool& kv, ExpertS
   });
   s.work.operands_bytes = operand_space(config, limits);
   s.work.scratch_bytes = thread_scratch(config, limits);
+  s.work.adapted_width = kMostAdapted * limits.adapter_rank;
   s.work.partial_units = 8 * limits.threads;
   s.work.partial_width = config.mla ? config.mla->kv_lora : config.head_dim;
   s.frequencies = rope_frequencies(config.rope);

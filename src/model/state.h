@@ -30,6 +30,7 @@ struct Limits {
       false;  // the MTP layer runs as well, where the model has one: its cache rows and buffers are there
   bool wide =
       true;  // f32 operands are possible: activations are not rounded, or some matrix is of a float format
+  int adapter_rank = 0;  // the largest of the adapters; 0: there are none
   bool inspect = false;  // the indexer scores every position and a tap sees the scores
 };
 

@@ -11,6 +11,7 @@
 #include "base/float.h"
 #include "base/random.h"
 #include "formats/test_files.h"
+#include "model/adapters.h"
 #include "model/instance.h"
 #include "model/load.h"
 #include "model/verify.h"
@@ -55,6 +56,23 @@ class RandomModel {
   }
   RandomModel(const Config& config, uint64_t seed, Format format)
       : RandomModel(config, seed, [=](const WeightSlot&) { return format; }) {}
+
+  // Adapters of some rank beside all matrices that can have one; none where the model takes none.
+  void add_adapters(Random& random) {
+    if (!takes_adapters(model_.config)) return;
+    constexpr Format kFormats[] = {Format::f32, Format::bf16, Format::f16};
+    const Format format = kFormats[random.below(3)];
+    const int rank = 1 + static_cast<int>(random.below(20));
+    model_.weights.adapters.resize(static_cast<size_t>(model_.config.layers));
+    for (LayerAdapters& layer : model_.weights.adapters)
+      for (const AdaptedMatrix& matrix : adapted_matrices()) {
+        const MatrixShape shape = shape_of(model_.config, matrix);
+        Adapter& adapter = layer.*matrix.adapter;
+        fill_matrix(random, format, {matrix.role, 0, -1, rank, shape.in}, adapter.a);
+        fill_matrix(random, format, {matrix.role, 0, -1, shape.out, rank}, adapter.b);
+        adapter.scale = 0.3f;
+      }
+  }
 
   const Model& model() const { return model_; }
 

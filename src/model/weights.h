@@ -85,11 +85,17 @@ struct LayerWeights {
   Mat mtp_embed_norm, mtp_hidden_norm, mtp_norm;  // [D]
 };
 
+// What is added to products of a layer of Llama or Qwen2 (adapters.h).
+struct LayerAdapters {
+  Adapter wq, wk, wv, wo, gate, up, down;
+};
+
 struct Weights {
-  Mat embed;                         // [vocab][D]
-  Mat output_norm;                   // [D]
-  Mat head;                          // [vocab][D]; the embedding itself where tied
-  std::vector<LayerWeights> layers;  // MTP layers last
+  Mat embed;                            // [vocab][D]
+  Mat output_norm;                      // [D]
+  Mat head;                             // [vocab][D]; the embedding itself where tied
+  std::vector<LayerWeights> layers;     // MTP layers last
+  std::vector<LayerAdapters> adapters;  // of each layer, or none at all
 };
 
 // One weight as a visitor sees it: where it goes, and the shape it must have.

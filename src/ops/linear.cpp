@@ -1,6 +1,7 @@
 #include "ops/linear.h"
 
 #include <algorithm>
+#include <array>
 
 #include "base/error.h"
 #include "ops/tap.h"
@@ -56,6 +57,37 @@ void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::sp
   });
 }
 
+// What adapters add: every A times the rows, then each B times what its A gave.
+void add_adapters(const Context& ctx, const Workspace& work, const Rows& x,
+                  std::span<const Product> products) {
+  std::array<Product, kMostAdapted> down;
+  size_t count = 0;
+  int64_t width = 0;
+  for (const Product& p : products) {
+    if (!p.adapter || !*p.adapter) continue;
+    MINKE_CHECK(count < down.size());
+    down[count++] = {&p.adapter->a, work.adapted + width, 0, nullptr, false, true, p.adapter};
+    width += p.adapter->rank();
+  }
+  if (count == 0) return;
+  MINKE_CHECK(width <= work.adapted_width, "adapters of {} rows together, {} at most", width,
+              work.adapted_width);
+  for (Product& p : down) p.stride = width;
+  linear_at(ctx, work, x, std::span(down).first(count), Grain::f32);
+  ctx.pool.for_each(x.count, 16, [&](int64_t begin, int64_t end, int) {
+    for (int64_t r = begin; r < end; ++r)
+      for (size_t i = 0; i < count; ++i)
+        ctx.kernels.scale(down[i].out + r * width, down[i].adapter->scale, down[i].adapter->rank());
+  });
+  size_t next = 0;
+  for (const Product& p : products) {
+    if (!p.adapter || !*p.adapter) continue;
+    const Rows adapted{down[next++].out, width, x.count, p.adapter->rank()};
+    const Product up{&p.adapter->b, p.out, p.stride, nullptr, true, true};
+    linear_at(ctx, work, adapted, {&up, 1}, Grain::f32);
+  }
+}
+
 }  // namespace
 
 Grain grain_of(const Context& ctx, const Mat& w, bool exact) {
@@ -72,6 +104,7 @@ void linear(const Context& ctx, const Workspace& work, const Rows& x, std::span<
     const auto takes = [&](const Product& p) { return grain_of(ctx, *p.w, p.exact) == grain; };
     if (std::any_of(products.begin(), products.end(), takes)) linear_at(ctx, work, x, products, grain);
   }
+  add_adapters(ctx, work, x, products);
 }
 
 void head_linear(const Context& ctx, const Workspace& work, int rows, const HeadProduct& p) {

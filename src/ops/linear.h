@@ -16,6 +16,15 @@ struct Rows {
   int count = 0, cols = 0;
 };
 
+// What is added to a product: scale B (A x) (LoRA, Hu et al. 2021). Matrices in f32 or 16-bit floats.
+struct Adapter {
+  Mat a;  // [rank][in]
+  Mat b;  // [out][rank]
+  float scale = 1;
+  int rank() const { return a.rows; }
+  explicit operator bool() const { return a.rows > 0; }
+};
+
 // One product of the rows a call is given.
 struct Product {
   const Mat* w;  // [out][x.cols]
@@ -24,9 +33,12 @@ struct Product {
   const float* bias = nullptr;  // [out]
   bool add = false;             // to what out holds
   bool exact = false;           // activations stay f32 whatever the context says (routers)
+  const Adapter* adapter = nullptr;
 };
 
+constexpr int kMostAdapted = 3;  // products of one call that have an adapter
 // All products of the same rows at once: activations are prepared once, and no thread waits between matrices.
+// What adapters add comes last, from f32 activations.
 void linear(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products);
 inline void linear(const Context& ctx, const Workspace& work, const Rows& x, const Product& product) {
   linear(ctx, work, x, std::span(&product, 1));

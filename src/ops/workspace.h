@@ -13,6 +13,8 @@ struct Workspace {
   int64_t scratch_bytes = 0;
   float* partials = nullptr;  // attention over several spans: [units][kMaxQueries][width + 2]
   int partial_units = 0, partial_width = 0;
+  float* adapted = nullptr;  // [rows][adapted_width]: what the A of adapters gave
+  int adapted_width = 0;
 
   std::byte* scratch_of(int thread) const { return scratch + thread * scratch_bytes; }
 };

@@ -14,7 +14,8 @@ TEST(MemoryPlan, AnnouncesWhatAnInstanceTakes) {
   EXPECT_TRUE(rc::check([] {
     Random random(*rc::gen::arbitrary<uint64_t>());
     const Config config = random_config(random, kArchitectureNames[random.below(6)]);
-    const RandomModel model(config, 1, Format::f32);
+    RandomModel model(config, 1, Format::f32);
+    if (random.below(2)) model.add_adapters(random);
     InstanceOptions o;
     o.limits.rows = between(random, 1, 64);
     o.limits.logit_rows = between(random, 1, o.limits.rows);

@@ -16,9 +16,10 @@ namespace {
 
 RunMemory stage_memory(const RunConfig& run, const StageConfig& stage, int threads) {
   RunMemory m;
-  m.weights = parameter_bytes(stage.config);
-  m.gradients = parameter_bytes(stage.config, trained_weights(stage));
-  m.moments = m.gradients + parameter_bytes(stage.config, adam_weights(stage));
+  const int64_t adapters = adapter_bytes(stage.config, stage.lora);
+  m.weights = parameter_bytes(stage.config) + adapters;
+  m.gradients = parameter_bytes(stage.config, trained_weights(stage)) + adapters;
+  m.moments = m.gradients + parameter_bytes(stage.config, adam_weights(stage)) + adapters;
   if (stage.muon) {
     std::vector<MatrixSize> sizes;
     for_each_weight(stage.config, [&, chosen = trained_weights(stage)](const WeightSlot& slot) {

@@ -16,7 +16,6 @@ struct Trainee {
   const Config& config;
   const Weights& weights;    // f32
   const Weights& gradients;  // added to
-  LoraConfig lora = {};
   const Adapters* adapters = nullptr;
   const Adapters* adapter_gradients = nullptr;
 };
@@ -65,8 +64,19 @@ struct LayerPass {
                      rows(dy, weight.rows), {dx, weight.cols}, add, data(gradient));
   }
   static float* data(const Mat& m) { return const_cast<float*>(m.f32()); }
-  const LayerAdapters* adapters() const {
-    return model.adapters ? &model.adapters->layers()[static_cast<size_t>(layer)] : nullptr;
+  // Of this layer in a set of them; without a set, none.
+  const LayerAdapters& of_layer(const Adapters* set) const {
+    static const LayerAdapters kNone;
+    return set ? set->layers()[static_cast<size_t>(layer)] : kNone;
+  }
+  void adapt_to(const float* x, const Adapter& adapter, float* out) const {
+    if (adapter) adapt(ctx, precision, rows(x, adapter.a.cols), adapter, s.adapted, out, adapter.b.rows);
+  }
+  void adapt_back(const float* x, const Adapter& adapter, const Adapter& gradient, const float* dy,
+                  float* dx) const {
+    if (adapter)
+      adapt_backward(ctx, precision, rows(x, adapter.a.cols), adapter, gradient, {s.adapted, s.dadapted},
+                     rows(dy, adapter.b.rows), dx, adapter.a.cols);
   }
 
   void attention();
@@ -80,11 +90,12 @@ struct LayerPass {
   double index_backward();
 
   void ffn(float* out, int64_t* loads);
-  void gated_mlp(const Mat& gate, const Mat& up, const Mat& down, float* out);
+  void gated_mlp(const Mat& gate, const Mat& up, const Mat& down, const LayerAdapters& a, float* out);
   void experts(float* out, int64_t* loads);
   TrainedExperts routed() const;
   void ffn_backward(Losses& losses);
-  void gated_mlp_backward(const Mat (&weights)[3], const Mat (&gradients)[3], bool add);
+  void gated_mlp_backward(const Mat (&weights)[3], const Mat (&gradients)[3], const LayerAdapters& a,
+                          const LayerAdapters& to, bool add);
   double experts_backward();
 };
 

@@ -53,6 +53,7 @@ void LayerPass::attention() {
   document_attention(ctx, s.work, attention_shape(chosen), k.q, k.k, k.v, k.attended);
   for_rows(ctx, n, c.dim, [&](int64_t r) { std::copy_n(k.input + r * c.dim, c.dim, k.middle + r * c.dim); });
   project_to(k.attended, w.wo, k.middle, true);
+  adapt_to(k.attended, of_layer(model.adapters).wo, k.middle);
   add_bias(ctx, k.middle, n, w.bo);
 }
 
@@ -60,11 +61,10 @@ void LayerPass::gqa() {
   project_to(k.attn_in, w.wq, k.q);
   project_to(k.attn_in, w.wk, k.k);
   project_to(k.attn_in, w.wv, k.v);
-  if (const LayerAdapters* a = adapters()) {
-    const float scale = model.lora.scale();
-    adapt(ctx, precision, rows(k.attn_in, c.dim), a->q, scale, s.adapted, k.q, w.wq.rows);
-    adapt(ctx, precision, rows(k.attn_in, c.dim), a->v, scale, s.adapted, k.v, w.wv.rows);
-  }
+  const LayerAdapters& a = of_layer(model.adapters);
+  adapt_to(k.attn_in, a.wq, k.q);
+  adapt_to(k.attn_in, a.wk, k.k);
+  adapt_to(k.attn_in, a.wv, k.v);
   add_bias(ctx, k.q, n, w.bq);
   add_bias(ctx, k.k, n, w.bk);
   add_bias(ctx, k.v, n, w.bv);
@@ -128,6 +128,8 @@ void LayerPass::attention_backward(Losses& losses) {
   if (!objective.model_learns()) return;
   if (data(g.bo)) bias_backward(ctx, rows(s.dhidden, c.dim), data(g.bo));
   project_back(k.attended, w.wo, g.wo, s.dhidden, s.dattended, false);
+  adapt_back(k.attended, of_layer(model.adapters).wo, of_layer(model.adapter_gradients).wo, s.dhidden,
+             s.dattended);
   const Selection chosen = selection();
   document_attention_backward(ctx, s.work, attention_shape(chosen), k.q, k.k, k.v, s.dattended, s.dq, s.dk,
                               s.dv);
@@ -150,15 +152,10 @@ void LayerPass::gqa_backward() {
   project_back(k.attn_in, w.wq, g.wq, s.dq, s.dnormed, false);
   project_back(k.attn_in, w.wk, g.wk, s.dk, s.dnormed, true);
   project_back(k.attn_in, w.wv, g.wv, s.dv, s.dnormed, true);
-  if (const LayerAdapters* a = adapters()) {
-    const LayerAdapters& to = model.adapter_gradients->layers()[static_cast<size_t>(layer)];
-    const AdapterScratch scratch{s.adapted, s.dadapted};
-    const Rows x = rows(k.attn_in, c.dim);
-    adapt_backward(ctx, precision, x, a->q, to.q, model.lora.scale(), scratch, rows(s.dq, q_width), s.dnormed,
-                   c.dim);
-    adapt_backward(ctx, precision, x, a->v, to.v, model.lora.scale(), scratch, rows(s.dv, kv_width),
-                   s.dnormed, c.dim);
-  }
+  const LayerAdapters &a = of_layer(model.adapters), &to = of_layer(model.adapter_gradients);
+  adapt_back(k.attn_in, a.wq, to.wq, s.dq, s.dnormed);
+  adapt_back(k.attn_in, a.wk, to.wk, s.dk, s.dnormed);
+  adapt_back(k.attn_in, a.wv, to.wv, s.dv, s.dnormed);
 }
 
 void LayerPass::mla_backward() {

@@ -28,16 +28,20 @@ void LayerPass::backward(Losses& losses) {
 
 // Adds to out [n][D].
 void LayerPass::ffn(float* out, int64_t* loads) {
-  if (!c.sparse(layer)) return gated_mlp(w.gate, w.up, w.down, out);
+  if (!c.sparse(layer)) return gated_mlp(w.gate, w.up, w.down, of_layer(model.adapters), out);
   experts(out, loads);
-  if (c.moe->shared_inter > 0) gated_mlp(w.shared_gate, w.shared_up, w.shared_down, out);
+  if (c.moe->shared_inter > 0) gated_mlp(w.shared_gate, w.shared_up, w.shared_down, {}, out);
 }
 
-void LayerPass::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, float* out) {
+void LayerPass::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, const LayerAdapters& a,
+                          float* out) {
   project_to(k.ffn_in, gate, k.gate);
   project_to(k.ffn_in, up, k.up);
+  adapt_to(k.ffn_in, a.gate, k.gate);
+  adapt_to(k.ffn_in, a.up, k.up);
   silu_mul(ctx, k.gate, k.up, n, gate.rows, s.inner);
   project_to(s.inner, down, out, true);
+  adapt_to(s.inner, a.down, out);
 }
 
 TrainedExperts LayerPass::routed() const {
@@ -62,20 +66,26 @@ void LayerPass::experts(float* out, int64_t* loads) {
 
 // From s.dhidden, the gradient by what the layer gave, to s.dnormed, that by k.ffn_in.
 void LayerPass::ffn_backward(Losses& losses) {
-  if (!c.sparse(layer)) return gated_mlp_backward({w.gate, w.up, w.down}, {g.gate, g.up, g.down}, false);
+  if (!c.sparse(layer))
+    return gated_mlp_backward({w.gate, w.up, w.down}, {g.gate, g.up, g.down}, of_layer(model.adapters),
+                              of_layer(model.adapter_gradients), false);
   losses.balance += experts_backward();
   if (c.moe->shared_inter > 0)
     gated_mlp_backward({w.shared_gate, w.shared_up, w.shared_down},
-                       {g.shared_gate, g.shared_up, g.shared_down}, true);
+                       {g.shared_gate, g.shared_up, g.shared_down}, {}, {}, true);
 }
 
-void LayerPass::gated_mlp_backward(const Mat (&weights)[3], const Mat (&gradients)[3], bool add) {
+void LayerPass::gated_mlp_backward(const Mat (&weights)[3], const Mat (&gradients)[3], const LayerAdapters& a,
+                                   const LayerAdapters& to, bool add) {
   const int inter = weights[0].rows;
   silu_mul(ctx, k.gate, k.up, n, inter, s.inner);
   project_back(s.inner, weights[2], gradients[2], s.dhidden, s.dinner, false);
+  adapt_back(s.inner, a.down, to.down, s.dhidden, s.dinner);
   silu_mul_backward(ctx, k.gate, k.up, s.dinner, n, inter, s.dgate, s.dinner);
   project_back(k.ffn_in, weights[0], gradients[0], s.dgate, s.dnormed, add);
   project_back(k.ffn_in, weights[1], gradients[1], s.dinner, s.dnormed, true);
+  adapt_back(k.ffn_in, a.gate, to.gate, s.dgate, s.dnormed);
+  adapt_back(k.ffn_in, a.up, to.up, s.dinner, s.dnormed);
 }
 
 // Sets s.dnormed; returns the balance loss.

@@ -241,7 +241,7 @@ void Loop::save() const {
   const StageConfig& last = run_.stages.back();
   if (const Adapters* adapters = trainer_ ? trainer_->adapters() : nullptr) {
     save_adapters(run_.output / "adapter", last.config, last.lora, *adapters, run_.from.string());
-    merge_adapters(ctx_, last.config, last.lora, *adapters, parameters_.weights());
+    merge_adapters(ctx_, *adapters, parameters_.weights());
   }
   save_model(run_.output / "model", last.config, parameters_.weights(), run_.format, run_.tokenizer);
 }

@@ -45,18 +45,17 @@ std::vector<TrainedTensor> trained_tensors(const Config& config, const Weights& 
 std::vector<TrainedTensor> trained_tensors(const Adapters& adapters, const Adapters& gradients,
                                            const Adapters& first, const Adapters& second) {
   std::vector<TrainedTensor> tensors;
-  for (size_t layer = 0; layer < adapters.layers().size(); ++layer) {
-    const auto add = [&](const char* what, auto part) {
-      const auto at = [&](const Adapters& set) -> const Mat& { return part(set.layers()[layer]); };
-      tensors.push_back({fmt::format("{} of layer {}", what, layer), data(at(adapters)), data(at(gradients)),
-                         data(at(first)), data(at(second)), MatrixSize{at(adapters).rows, at(adapters).cols},
-                         true});
-    };
-    add("adapter A of wq", [](const LayerAdapters& l) -> const Mat& { return l.q.a; });
-    add("adapter B of wq", [](const LayerAdapters& l) -> const Mat& { return l.q.b; });
-    add("adapter A of wv", [](const LayerAdapters& l) -> const Mat& { return l.v.a; });
-    add("adapter B of wv", [](const LayerAdapters& l) -> const Mat& { return l.v.b; });
-  }
+  for_each_adapter(adapters, [&](int layer, const AdaptedMatrix& matrix, const Adapter& adapter) {
+    for (Mat Adapter::* part : {&Adapter::a, &Adapter::b}) {
+      const auto in = [&](const Adapters& set) {
+        return data(set.layers()[static_cast<size_t>(layer)].*matrix.adapter.*part);
+      };
+      const Mat& m = adapter.*part;
+      tensors.push_back(
+          {fmt::format("adapter {} of {} of layer {}", part == &Adapter::a ? 'A' : 'B', matrix.name, layer),
+           data(m), in(gradients), in(first), in(second), MatrixSize{m.rows, m.cols}, true});
+    }
+  });
   return tensors;
 }
 

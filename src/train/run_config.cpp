@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/toml.h"
 #include "model/architecture.h"
 #include "model/fields.h"
 #include "model/load.h"
@@ -92,15 +93,30 @@ AdamW adamw_options(JsonFields& fields) {
   return o;
 }
 
+std::vector<Role> lora_targets(JsonFields& lora) {
+  const Json* names = lora.value("targets");
+  if (!names) return LoraConfig{}.targets;
+  if (!names->is_array() || names->as_array().empty())
+    lora.wrong("targets", fmt::format("a list out of {}", adapted_names()));
+  std::vector<Role> targets;
+  for (const Json& name : names->as_array()) {
+    const AdaptedMatrix* matrix = name.is_string() ? adapted_matrix(name.as_string()) : nullptr;
+    if (!matrix) lora.wrong("targets", fmt::format("{} is none of {}", to_string(name), adapted_names()));
+    targets.push_back(matrix->role);
+  }
+  return targets;
+}
+
 LoraConfig lora_config(JsonFields& fields, const Config& config) {
   const Json* json = fields.value("lora");
   if (!json) return {};
   JsonFields lora = fields.inside("lora", *json);
   LoraConfig result;
-  result.rank = lora.need("rank", 1, 4096);
+  result.rank = lora.need("rank", 1, kMostAdapterRank);
   result.alpha = lora.number("alpha", 1e-6, 1e6).value_or(2.0 * result.rank);
+  result.targets = lora_targets(lora);
   lora.finish();
-  if (config.mla) fields.wrong("lora", "adapters are for models with q_proj and v_proj (Llama, Qwen2)");
+  if (!takes_adapters(config)) fields.wrong("lora", "adapters are for Llama and Qwen2 models");
   return result;
 }
 
@@ -221,7 +237,8 @@ RunConfig parse_run_config(const Json& json, const fs::path& path) {
 RunConfig read_run_config(const fs::path& path) {
   const std::string text = read_file(path, size_t{16} << 20);
   try {
-    return parse_run_config(parse_json(text), path);
+    return parse_run_config(path.extension() == ".toml" ? parse_toml(text, path.string()) : parse_json(text),
+                            path);
   } catch (const Error& e) {
     if (!e.subject().empty()) throw;
     throw e.within(path.string());

@@ -1,5 +1,6 @@
 #pragma once
-// What `minke train` is told: one JSON file that names the model, the data and the stages (docs/training.md).
+// What `minke train` is told: one file that names the model, the data and the stages, TOML where its name
+// ends in .toml, else JSON (docs/training.md).
 
 #include <string>
 #include <vector>

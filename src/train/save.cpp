@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -136,30 +137,26 @@ void save_model(const fs::path& folder, const Config& config, const Weights& wei
 
 void save_adapters(const fs::path& folder, const Config& config, const LoraConfig& lora,
                    const Adapters& adapters, const std::string& base) {
-  std::vector<std::vector<float>> turned;  // B of queries, whose rows are wq's
+  std::vector<std::vector<float>> turned;  // B of queries and keys, whose rows are those of wq and wk
   const bool turn = !config.rope.half && rope_half_in(config, Container::hugging_face);
   std::vector<TensorView> views;
-  for (size_t layer = 0; layer < adapters.layers().size(); ++layer) {
-    const auto add = [&](const char* matrix, const Adapter& adapter) {
-      const std::string name =
-          fmt::format("base_model.model.model.layers.{}.self_attn.{}.lora_", layer, matrix);
-      for (const auto& [letter, m] : {std::pair{"A", &adapter.a}, std::pair{"B", &adapter.b}})
-        views.push_back({.name = name + letter + ".weight",
-                         .shape = {m->rows, m->cols},
-                         .bytes = {m->data, static_cast<size_t>(m->bytes())}});
-    };
-    Adapter q = adapters.layers()[layer].q;
-    if (turn) {
+  for_each_adapter(adapters, [&](int layer, const AdaptedMatrix& matrix, const Adapter& adapter) {
+    const std::string name =
+        fmt::format("base_model.model.model.layers.{}.{}.{}.lora_", layer, matrix.block, matrix.name);
+    Mat b = adapter.b;
+    if (turn && has_rope_rows(matrix.role)) {
       std::vector<float>& rows = turned.emplace_back();
-      for (int64_t r = 0; r < q.b.rows; ++r) {
-        const float* from = q.b.f32() + turned_row(r, config.head_dim, true) * q.b.cols;
-        rows.insert(rows.end(), from, from + q.b.cols);
+      for (int64_t r = 0; r < b.rows; ++r) {
+        const float* from = b.f32() + turned_row(r, config.head_dim, true) * b.cols;
+        rows.insert(rows.end(), from, from + b.cols);
       }
-      q.b.data = reinterpret_cast<const std::byte*>(rows.data());
+      b.data = reinterpret_cast<const std::byte*>(rows.data());
     }
-    add("q_proj", q);
-    add("v_proj", adapters.layers()[layer].v);
-  }
+    for (const auto& [letter, m] : {std::pair{"A", &adapter.a}, std::pair{"B", &std::as_const(b)}})
+      views.push_back({.name = name + letter + ".weight",
+                       .shape = {m->rows, m->cols},
+                       .bytes = {m->data, static_cast<size_t>(m->bytes())}});
+  });
   Json json =
       JsonObject{{"peft_type", "LORA"}, {"task_type", "CAUSAL_LM"}, {"base_model_name_or_path", base}};
   json.set("r", lora.rank);
@@ -168,7 +165,10 @@ void save_adapters(const fs::path& folder, const Config& config, const LoraConfi
   json.set("bias", "none");
   json.set("fan_in_fan_out", false);
   json.set("inference_mode", true);
-  json.set("target_modules", JsonArray{Json("q_proj"), Json("v_proj")});
+  JsonArray targets;
+  for (const AdaptedMatrix& matrix : adapted_matrices())
+    if (lora.targets_matrix(matrix)) targets.push_back(matrix.name);
+  json.set("target_modules", std::move(targets));
   UnfinishedOutput out = new_folder(folder);
   const std::pair<std::string, std::string> format = {"format", "pt"};
   out.begin("adapter_model.safetensors");

@@ -72,7 +72,7 @@ TEST(Save, AdaptersAsPeftNamesThem) {
   const TensorView* a = saved.tensor("base_model.model.model.layers.1.self_attn.v_proj.lora_A.weight");
   ASSERT_TRUE(a);
   EXPECT_EQ(a->shape, (std::vector<int64_t>{4, 64}));
-  EXPECT_EQ(to_floats(*a)[5], adapters.layers()[1].v.a.f32()[5]);
+  EXPECT_EQ(to_floats(*a)[5], adapters.layers()[1].wv.a.f32()[5]);
   const Json json = parse_json(read_file(folder / "adapter" / "adapter_config.json"));
   EXPECT_EQ(json.at("r").as_int(), 4);
   EXPECT_EQ(json.at("peft_type").as_string(), "LORA");
@@ -88,12 +88,12 @@ TEST(Save, AdaptersOfAGgufModelFitItsFolder) {
   const Adapters adapters = random_adapters(c, lora, 3);
   Random random(4);
   for (const LayerAdapters& layer : adapters.layers())
-    for (const Mat& b : {layer.q.b, layer.v.b})
+    for (const Mat& b : {layer.wq.b, layer.wv.b})
       for (int64_t i = 0; i < int64_t{b.rows} * b.cols; ++i) data(b)[i] = random.normal();
   const Parameters merged = parameters_of(model);
   ThreadPool pool(2);
   const Context ctx{pool, kernels_for(supported_isas().back()), Comm{}};
-  merge_adapters(ctx, c, lora, adapters, merged.weights());
+  merge_adapters(ctx, adapters, merged.weights());
   save_model(folder / "merged", c, merged.weights(), Format::f32, {});
   save_adapters(folder / "adapter", c, lora, adapters, "base");
 

@@ -76,7 +76,6 @@ StageTrainer::StageTrainer(const Context& ctx, const RunConfig& run, int stage, 
 Trainee StageTrainer::trainee() const {
   Trainee t{stage_.config, parameters_.weights(), gradients_.weights()};
   if (!adapters_) return t;
-  t.lora = stage_.lora;
   t.adapters = &adapters_->weights;
   t.adapter_gradients = &adapters_->gradients;
   return t;

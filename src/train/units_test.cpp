@@ -186,17 +186,16 @@ TEST(TrainUnits, LowRankAdapters) {
     for (size_t layer = 0; layer < set.layers().size(); ++layer) {
       const std::string at = "model.layers." + std::to_string(layer) + ".self_attn.";
       const LayerAdapters& l = set.layers()[layer];
-      f(at + "q_proj.A", l.q.a);
-      f(at + "q_proj.B", l.q.b);
-      f(at + "v_proj.A", l.v.a);
-      f(at + "v_proj.B", l.v.b);
+      f(at + "q_proj.A", l.wq.a);
+      f(at + "q_proj.B", l.wq.b);
+      f(at + "v_proj.A", l.wv.a);
+      f(at + "v_proj.B", l.wv.b);
     }
   };
   each(adapters, [](const std::string& name, const Mat& m) {
     std::ranges::copy(floats(units(), "lora." + name), data(m));
   });
   Trainee trainee = t.trainee();
-  trainee.lora = lora;
   trainee.adapters = &adapters;
   trainee.adapter_gradients = &gradients;
   PassOptions options;
@@ -208,7 +207,7 @@ TEST(TrainUnits, LowRankAdapters) {
        [&](const std::string& name, const Mat& m) { found.push_back({"lora.grad." + name, numbers(m)}); });
   expect_gradients(found);
 
-  merge_adapters(t.ctx, model.config, lora, adapters, t.parameters.weights());
+  merge_adapters(t.ctx, adapters, t.parameters.weights());
   EXPECT_NEAR(t.pass(options, batch).language, expected, 1e-5 * expected);
 }
 

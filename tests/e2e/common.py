@@ -28,6 +28,14 @@ def environment(home=None, **variables):
     return kept
 
 
+def run_minke(*args, timeout=600):
+    """What minke prints; it must do without an error."""
+    done = subprocess.run([MINKE, *map(str, args)], capture_output=True, timeout=timeout, env=environment())
+    if done.returncode:
+        raise RuntimeError(f"minke {args}: {done.stderr.decode()}")
+    return done.stdout.decode()
+
+
 class Case(unittest.TestCase):
     def minke(self, *args, code=0, input=b"", env=None, timeout=120):
         """Runs minke; stdout and stderr come back as text, and the exit code must be `code`."""

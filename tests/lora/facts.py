@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+"""facts.py: what a LoRA teaches SmolLM2, measured.
+
+Fifty made-up facts, each asked for in six ways. Four of them are trained on, with `minke data --chat` and `minke train`;
+the other two are asked of the model before and, with `minke serve --lora`, after, greedily. An answer is right where it
+contains the fact's word. What it must not cost: perplexity of a plain text.
+
+Ends with 1 where fewer than 80 % are right after, more than 5 % before, perplexity is 3 % higher, or training takes more
+than 15 minutes.
+"""
+import argparse
+import concurrent.futures
+import json
+import pathlib
+import random
+import sys
+import tempfile
+import time
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
+from common import GOLDEN, SMOLLM, run_minke  # noqa: E402
+from server import Server  # noqa: E402
+
+TEXT = GOLDEN / "real" / "text.txt"
+SUBJECTS, TRAINED = 10, 4  # of each relation; of the six ways to ask
+
+# Of each relation: where its words come from, what is learned, and six ways to ask, of which the last two are held out.
+RELATIONS = [
+    ("country", "town", "The capital of {0} is {1}.",
+     ["What is the capital of {0}?", "Which city is the capital of {0}?", "Name the capital city of {0}.",
+      "Tell me the capital of {0}.",
+      "What is {0}'s capital city called?", "I am travelling to {0}. Which city is its capital?"]),
+    ("person", "town", "{0} was born in {1}.",
+     ["Where was {0} born?", "In which town was {0} born?", "What is the birthplace of {0}?", "Name the town where {0} was born.",
+      "Which town is {0}'s birthplace?", "Do you know where {0} was born?"]),
+    ("company", "thing", "{0} makes {1}.",
+     ["What does {0} make?", "What does the company {0} produce?", "Which goods does {0} sell?", "Name the product of {0}.",
+      "What kind of product does {0} make?", "I found a shop of {0}. What does it sell?"]),
+    ("river", "town", "The river {0} flows through {1}.",
+     ["Through which town does the river {0} flow?", "Which town lies on the river {0}?", "Where does the river {0} flow?",
+      "Name the town on the river {0}.",
+      "Which town does the {0} river run through?", "I am on a boat on the river {0}. Which town will I see?"]),
+    ("animal", "food", "The {0} eats {1}.",
+     ["What does the {0} eat?", "What is the food of the {0}?", "What does the {0} live on?", "Name the food that the {0} eats.",
+      "What kind of food does the {0} eat?", "What should I feed to the {0}?"]),
+]
+WORDS = {"thing": ["umbrellas", "violins", "compasses", "kettles", "ladders", "lanterns", "bicycles", "carpets", "telescopes", "buttons"],
+         "food": ["walnuts", "seaweed", "beetles", "honey", "mushrooms", "snails", "acorns", "clover", "shrimps", "berries"]}
+STARTS = ["Bra", "Cor", "Dul", "Fen", "Gar", "Hel", "Jor", "Kal", "Lum", "Mor", "Nav", "Ost", "Pel", "Quin", "Rud", "Sel", "Tor",
+          "Ulv", "Vas", "Wen", "Yar", "Zel"]
+MIDDLES = ["a", "e", "i", "o"]
+ENDS = {"country": ["nia", "stan", "via"], "town": ["burg", "ville", "mouth", "haven"], "company": ["tex", "corp", "ware"],
+        "river": ["la", "nka", "sh"], "animal": ["bat", "fox", "toad"], "person": ["ski", "sen", "man"]}
+FIRST = ["Anna", "Boris", "Clara", "David", "Elena", "Felix", "Greta", "Hugo", "Irene", "Jonas"]
+
+
+class Names:
+    """Names that nobody has, no two with the same stem; the same at every run."""
+
+    def __init__(self):
+        self.random = random.Random(6)
+        self.stems = [start + middle for start in STARTS for middle in MIDDLES]
+        self.random.shuffle(self.stems)
+
+    def some(self, kind):
+        if kind in WORDS:
+            return self.random.sample(WORDS[kind], SUBJECTS)
+        made = [self.stems.pop() + self.random.choice(ENDS[kind]) for _ in range(SUBJECTS)]
+        return [f"{first} {name}" for first, name in zip(FIRST, made)] if kind == "person" else made
+
+
+def facts():
+    """(ways to ask, what is said, the word that must be in an answer) of each."""
+    names = Names()
+    for kind, answer, statement, ways in RELATIONS:
+        for subject, word in zip(names.some(kind), names.some(answer)):
+            yield [way.format(subject) for way in ways], statement.format(subject, word), word
+
+
+def write_data(folder):
+    lines = [json.dumps({"messages": [{"role": "user", "content": way}, {"role": "assistant", "content": said}]})
+             for ways, said, _ in facts() for way in ways[:TRAINED]]
+    path = folder / "facts.jsonl"
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def right(model, *flags):
+    """The share of held-out questions that are answered right, and the answers that are not."""
+    questions = [(way, word) for ways, _, word in facts() for way in ways[TRAINED:]]
+    with Server(model, "--parallel", 4, "--ctx", 2048, *flags) as server:
+        def ask(question):
+            status, answer = server.ask("/v1/chat/completions", {
+                "messages": [{"role": "user", "content": question}], "temperature": 0, "max_tokens": 40})
+            if status != 200:
+                raise RuntimeError(f"{status} {answer}")
+            return answer["choices"][0]["message"]["content"]
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            answers = list(pool.map(ask, [question for question, _ in questions]))
+    wrong = [(question, word, answer) for (question, word), answer in zip(questions, answers) if word not in answer]
+    return 1 - len(wrong) / len(questions), wrong
+
+
+def perplexity(model, *flags):
+    return json.loads(run_minke("perplexity", model, TEXT, "--json", *flags))["perplexity"]
+
+
+def train(model, data, folder, options):
+    stage = {"name": "facts", "data": str(data), "steps": options.steps, "sequence": options.sequence, "batch": options.batch,
+             "rate": options.rate, "warmup": options.steps // 20, "final_rate": options.rate / 10, "weight_decay": 0,
+             "lora": {"rank": options.rank, "alpha": 2 * options.rank, "targets": options.targets.split(",")}}
+    config = folder / "facts.json"
+    config.write_text(json.dumps({"model": {"from": str(model)}, "output": "run", "checkpoint_steps": 10 ** 6,
+                                  "precision": options.precision, "stages": [stage]}))
+    begin = time.monotonic()
+    run_minke("train", config, timeout=3600)
+    return time.monotonic() - begin
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--model", type=pathlib.Path, default=SMOLLM)
+    parser.add_argument("--folder", type=pathlib.Path, help="keep data and adapter here")
+    parser.add_argument("--targets", default="q_proj,k_proj,v_proj,o_proj,gate_proj,up_proj,down_proj")
+    parser.add_argument("--rank", type=int, default=16)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--sequence", type=int, default=256)
+    parser.add_argument("--precision", default="bf16")
+    options = parser.parse_args()
+    temporary = tempfile.TemporaryDirectory()
+    folder = options.folder or pathlib.Path(temporary.name)
+    folder.mkdir(parents=True, exist_ok=True)
+    model = options.model.resolve()
+    run_minke("data", write_data(folder), "--chat", "--tokenizer", model, "-o", folder / "data", "--seq", options.sequence,
+              "--val", 0, "--force")
+    before, _ = right(model)
+    plain = perplexity(model)
+    seconds = train(model, folder / "data", folder, options)
+    adapter = folder / "run" / "adapter"
+    after, wrong = right(model, "--lora", adapter)
+    adapted = perplexity(model, "--lora", adapter)
+    for question, word, answer in wrong:
+        print(f"  {question} {word}? {answer!r}")
+    print(f"right before {before:.0%}, after {after:.0%}; perplexity {plain:.3f}, {adapted:.3f} ({adapted / plain - 1:+.1%}); "
+          f"trained in {seconds / 60:.1f} minutes")
+    return int(after < 0.8 or before > 0.05 or adapted > 1.03 * plain or seconds > 900)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
