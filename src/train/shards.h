@@ -15,9 +15,9 @@ namespace minke {
 
 // What all shards of a set have in common.
 struct ShardSet {
-  Hash128 id;         // of the set's content: shards of two sets do not mix
-  Hash128 tokenizer;  // fingerprint() of the tokenizer
-  int vocab = 0;      // ids are 0 .. vocab - 1
+  Hash128 id{};         // of the set's content: shards of two sets do not mix
+  Hash128 tokenizer{};  // fingerprint() of the tokenizer
+  int vocab = 0;        // ids are 0 .. vocab - 1
   int row = 0;  // no document that fits into a row crosses a multiple of so many tokens; 0: they lie anywhere
   int count = 1;  // shards
 };

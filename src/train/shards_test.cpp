@@ -174,7 +174,7 @@ TEST_F(Shards, MixedUpShardsAreNamed) {
   write_shard(path(1), of_two(), 0, content({{1}}));
   EXPECT_TRUE(contains(wrong(), "train-1.tokens: is shard 1 of 2, and so is train-0.tokens")) << wrong();
   ShardSet other = of_two();
-  other.id[0] ^= 1;
+  other.id.high ^= 1;
   write_shard(path(1), other, 1, content({{1}}));
   EXPECT_TRUE(contains(wrong(), "train-1.tokens: belongs to another set")) << wrong();
   fs::remove(path(0));
