@@ -21,7 +21,7 @@ run:  ## build, fetch a small model and chat (as ./run)
 test:  ## build and run every test (as ./test)
 	@./test
 
-bench: build  ## measure this machine's rates on the models at hand
+bench: build  ## the models at hand beside llama.cpp and the machine's limits, with charts
 	@bench/run
 
 fuzz:  ## fuzz each target for FUZZ_SECONDS (60)

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/memory.h"
 #include "ops/matmul.h"
 
 namespace {
@@ -94,6 +95,8 @@ void measure(const Context& ctx, Precision precision, const Shape& s) {
   std::vector<float> out(static_cast<size_t>(o * s.count));
   std::vector<MatrixProduct> products;
   std::vector<PackedMatrix> packed(static_cast<size_t>(s.packed ? s.count : 0));
+  const int64_t packed_size = packed_bytes(s.depth, s.cols);
+  const Memory memory(packed_size * static_cast<int64_t>(packed.size()), "packed operands");
   for (int i = 0; i < s.count; ++i) {
     const MatrixView l{left.data() + a * i, s.rows, s.depth, s.a_transposed ? s.rows : s.depth,
                        s.a_transposed};
@@ -101,7 +104,7 @@ void measure(const Context& ctx, Precision precision, const Shape& s) {
                        s.b_transposed};
     products.push_back({l, r, out.data() + o * i, s.cols, s.add});
     if (!s.packed) continue;
-    packed[static_cast<size_t>(i)].pack(ctx, precision, r);
+    packed[static_cast<size_t>(i)] = pack_here(ctx.kernels, precision, r, memory.data() + i * packed_size);
     products.back().packed = &packed[static_cast<size_t>(i)];
   }
   const double multiplies = static_cast<double>(a) * s.cols * s.count;

@@ -5,7 +5,7 @@
 
 #include "base/error.h"
 #include "engine/answer_text.h"
-#include "kv/page_key.h"
+#include "text/fingerprint.h"
 
 namespace minke {
 namespace {
@@ -76,10 +76,10 @@ Pieces MarkedText::pieces(size_t begin, size_t end) const {
 }
 
 std::string MarkedText::key(size_t bytes) const {
-  return hex(first_key(std::string_view(text).substr(0, bytes)));
+  return hex(hash128(std::string_view(text).substr(0, bytes)));
 }
 
-std::string prompt_tokens_key(std::span<const Token> tokens) { return hex(next_key({}, tokens)); }
+std::string prompt_tokens_key(std::span<const Token> tokens) { return hex(hash128(std::as_bytes(tokens))); }
 
 std::string said_by(const ParsedAnswer& answer) {
   JsonArray calls;
@@ -110,16 +110,16 @@ AnswerMemory::AnswerMemory(std::shared_ptr<AnswerKeeper> keeper, const Tokenizer
     : keeper_(std::move(keeper)), tokenizer_(tokenizer), format_(format), written_(std::move(written)) {
   for (const Token end : ends)
     if (end < tokenizer.size() && !tokenizer.bytes(end).empty()) ends_.emplace_back(tokenizer.bytes(end));
-  std::string all;
-  for (Token token = 0; token < tokenizer.size(); ++token) {
-    all += tokenizer.bytes(token);
-    all += '\0';
-  }
-  vocabulary_ = hex(first_key(all));
+  vocabulary_ = hex(fingerprint(tokenizer));
 }
 
 std::string AnswerMemory::key(const std::string& said, const std::string& salt) const {
-  return hex(first_key(vocabulary_ + said, salt));
+  Hasher128 hasher;
+  hasher.add(vocabulary_);
+  hasher.add(said);
+  hasher.add(std::string_view("\0", 1));
+  hasher.add(salt);
+  return hex(hasher.hash());
 }
 
 void AnswerMemory::keep(const ParsedAnswer& answer, KeptAnswer kept, const std::string& salt) const {

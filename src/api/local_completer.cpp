@@ -39,13 +39,6 @@ std::vector<Token> fill_in(const Tokenizer& tokenizer, const PlainPrompt& prompt
   return tokens;
 }
 
-HasToken added_tokens_of(const Tokenizer& tokenizer) {
-  return [&tokenizer](std::string_view text) {
-    const auto token = tokenizer.find(text);
-    return token && tokenizer.is_added(*token);
-  };
-}
-
 // Those of the tools of which one has to be called. Throws Error where it was not offered.
 Json required_tools(const ChatPrompt& chat, const ToolChoice& choice) {
   if (chat.tools.is_null()) throw Error("there are no tools to choose from", "tool_choice");
@@ -78,7 +71,8 @@ struct LocalCompleter::Impl {
         tokenizer(t),
         chat(std::move(c)),
         options(std::move(o)),
-        answers(AnswerFormat::of(chat, added_tokens_of(t), options.card.name)),
+        answers(AnswerFormat::of(
+            chat, [&t](std::string_view text) { return t.has_added(text); }, options.card.name)),
         table(std::make_shared<TokenTable>(t)),
         written(tokens_of(answers.markers())),
         memory(options.keeper, tokenizer, answers, written, engine.end_tokens()) {
@@ -100,6 +94,13 @@ struct LocalCompleter::Impl {
       throw Error(fmt::format("{} bytes, and the context holds {} tokens with the answer", bytes,
                               options.card.context),
                   field, "a shorter prompt, or a server with a larger --ctx");
+  }
+
+  // Before a request of several prompts has begun with the first of them.
+  void check_tokens(std::span<const Token> tokens, const std::string& field) const {
+    for (const Token token : tokens)
+      if (token < 0 || token >= engine.vocab())
+        throw Error(fmt::format("token {} is outside the vocabulary", token), field);
   }
 
   Prepared prepare_chat(const CompletionRequest& request) const {
@@ -135,6 +136,7 @@ struct LocalCompleter::Impl {
     if (prompt.suffix) {
       made.tokens = fill_in(tokenizer, prompt);
     } else if (!prompt.tokens.empty()) {
+      check_tokens(prompt.tokens, field);
       made.tokens = prompt.tokens;
       return made;
     } else {
@@ -234,9 +236,6 @@ struct LocalCompleter::Impl {
       const std::string field = fmt::format("input[{}]", texts.size());
       const Prepared made = prepare_plain(input, field);
       check_length(made, field);
-      for (const Token token : made.tokens)
-        if (token >= tokenizer.size())
-          throw Error(fmt::format("token {} is outside the vocabulary", token), field);
       Request& text = texts.emplace_back();
       text.prompt = made.tokens;
       text.cache_salt = request.cache_salt;

@@ -1,6 +1,7 @@
 #include "api/local_completer.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <thread>
 
@@ -207,6 +208,21 @@ TEST(LocalCompleter, LogprobsAreOnePerTokenOfTheAnswer) {
   const Local::Result stopped = local.run(request);
   EXPECT_EQ(stopped.reasons[0], EndReason::stop);
   EXPECT_TRUE(stopped.logprobs[0].empty());
+}
+
+TEST(LocalCompleter, RefusesASecondPromptBeforeTheFirstBegins) {
+  Local local;
+  CompletionRequest request = text_of("a", 1);
+  request.prompts.push_back({{}, {1, model().config.vocab}, {}});
+  std::atomic<int> events = 0;
+  const std::string wrong =
+      subject_of([&] { local.completer->submit(request, [&](const CompletionEvent&) { ++events; }); });
+  EXPECT_EQ(wrong, "prompt");
+  EXPECT_EQ(events, 0);
+  request.prompts[1].tokens = {1, -1};
+  EXPECT_EQ(subject_of([&] { local.run(request); }), "prompt");
+  request.prompts[1].tokens = {1, model().config.vocab - 1};
+  EXPECT_EQ(local.run(request).texts.size(), 2u);
 }
 
 TEST(LocalCompleter, RefusesWhatItCannotDo) {

@@ -106,6 +106,10 @@ void add_bench(CLI::App& app, Action& action) {
   command.add_option("-d,--depth", flags->measure.depths, "Tokens in the cache before, comma-separated")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 26));
+  command
+      .add_option("--computed", flags->measure.computed,
+                  "Compute only so many tokens of a depth; copies of their cache rows stand for the rest")
+      ->check(CLI::Range(1, 1 << 26));
   command.add_option("-r,--repeats", flags->measure.repeats, "Repeats; medians are printed")
       ->check(CLI::Range(1, 100))
       ->capture_default_str();

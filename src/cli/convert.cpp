@@ -194,8 +194,7 @@ void add_convert(CLI::App& app, Action& action) {
       ->type_name("SIZE");
   command.add_flag("--overwrite", flags->overwrite, "Write over TO where it is there");
   command.add_flag("--dry-run", flags->dry, "Only say what would be written");
-  command.add_option("-t,--threads", flags->threads, "Threads (default: one per physical core)")
-      ->check(CLI::Range(1, 1024));
+  add_threads(command, flags->threads);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(
       "An interrupted conversion goes on where it stopped when the same command is given again.\n"

@@ -2,7 +2,6 @@
 #include <cmath>
 #include <map>
 #include <optional>
-#include <system_error>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
@@ -11,8 +10,8 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/document_flags.h"
+#include "cli/model_flags.h"
 #include "cli/progress.h"
-#include "formats/gguf.h"
 #include "train/dataset.h"
 #include "train/ngram.h"
 
@@ -37,27 +36,11 @@ struct NgramFlags {
 const std::map<std::string, Dedup> kDedup = {
     {"none", Dedup::none}, {"exact", Dedup::exact}, {"near", Dedup::near}};
 
-Tokenizer open_tokenizer(const fs::path& path) {
-  std::error_code none;
-  if (fs::is_directory(path, none)) return Tokenizer::from_file(path / "tokenizer.json");
-  if (path.extension() == ".gguf") return Tokenizer::from_gguf(Gguf::open(path));
-  return Tokenizer::from_file(path);
-}
-
 ChatFormat open_format(const Flags& flags, const Tokenizer& tokenizer) {
-  const auto text = [&](std::optional<Token> id) {
-    return id ? std::string(tokenizer.bytes(*id)) : std::string();
-  };
-  const SpecialTokens tokens{text(tokenizer.bos()), text(tokenizer.eos()), {}};
-  if (!flags.chat_template.empty())
-    return ChatFormat::from_template(read_file(flags.chat_template, 16 << 20), tokens, flags.chat_template);
-  ChatHints hints;
-  hints.tokens = tokens;
-  hints.has_token = [&](std::string_view s) {
-    const auto id = tokenizer.find(s);
-    return id && tokenizer.is_added(*id);
-  };
-  return ChatFormat::choose(tokenizer.chat_template(), hints);
+  const ChatHints hints = chat_hints(tokenizer);
+  if (flags.chat_template.empty()) return ChatFormat::choose(tokenizer.chat_template(), hints);
+  return ChatFormat::from_template(read_file(flags.chat_template, 16 << 20), hints.tokens,
+                                   flags.chat_template);
 }
 
 void print_set(const char* name, const Json& set) {
@@ -92,7 +75,7 @@ int make(Flags flags) {
   if (flags.tokenizer.empty()) throw Error("is missing", "--tokenizer", "`minke tokenizer train` makes one");
   if (flags.out.empty()) throw Error("is missing", "--output");
   DatasetOptions& options = flags.options;
-  const Tokenizer tokenizer = open_tokenizer(flags.tokenizer);
+  const Tokenizer tokenizer = Tokenizer::open(flags.tokenizer);
   std::optional<ChatFormat> format;
   if (flags.chat) options.chat = &format.emplace(open_format(flags, tokenizer));
   if (!flags.chat && !flags.chat_template.empty()) throw Error("goes with --chat", "--chat-template");
@@ -221,8 +204,7 @@ void add_data(CLI::App& app, Action& action) {
                      "A folder with a tokenizer.json, the file, or a .gguf file");
   command.add_option("-o,--output", flags->out, "Folder for the shards")->type_name("FOLDER");
   add_making(command, *flags);
-  command.add_option("-t,--threads", flags->options.threads, "Threads (default: one per physical core)")
-      ->check(CLI::Range(1, 1024));
+  add_threads(command, flags->options.threads);
   command.add_flag("--force", flags->force, "Replace FOLDER where it is there");
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(

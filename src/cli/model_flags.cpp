@@ -22,6 +22,32 @@ HugePages wanted_pages(const std::string& flag) {
 
 }  // namespace
 
+void add_threads(CLI::App& command, int& threads, const std::string& otherwise) {
+  command.add_option("-t,--threads", threads, fmt::format("Threads (default: {})", otherwise))
+      ->check(CLI::Range(1, 4096));
+}
+
+void add_isa(CLI::App& command, std::string& isa) {
+  command
+      .add_option(
+          "--isa", isa,
+          "Instruction set: scalar, avx2, avx512, avx512-vnni, avx512-bf16, neon (default: the widest here)")
+      ->type_name("NAME");
+}
+
+std::optional<Isa> chosen_isa(const std::string& isa) {
+  if (isa.empty()) return std::nullopt;
+  std::string here;
+  const std::vector<Isa> usable = usable_isas();
+  for (const Isa known : usable) here += (here.empty() ? "" : ", ") + std::string(name(known));
+  const auto chosen = isa_by_name(isa);
+  if (!chosen)
+    throw Error(fmt::format("unknown instruction set '{}'", isa), "--isa", "this machine has " + here);
+  if (std::ranges::find(usable, *chosen) == usable.end())
+    throw Error(fmt::format("this machine has no {}", isa), "--isa", "it has " + here);
+  return chosen;
+}
+
 void ModelFlags::add_model(CLI::App& command) {
   command.add_option("MODEL", model, "A .gguf file, a Hugging Face folder, or the name of a pulled model")
       ->required();
@@ -44,13 +70,8 @@ void ModelFlags::add_kv(CLI::App& command) {
 }
 
 void ModelFlags::add_machine(CLI::App& command) {
-  command
-      .add_option(
-          "--isa", isa,
-          "Instruction set: scalar, avx2, avx512, avx512-vnni, avx512-bf16, neon (default: the widest here)")
-      ->type_name("NAME");
-  command.add_option("-t,--threads", threads, "Threads (default: one per physical core)")
-      ->check(CLI::Range(1, 1024));
+  add_isa(command, isa);
+  add_threads(command, threads);
   command
       .add_option(
           "--huge-pages", huge_pages,
@@ -99,17 +120,6 @@ Model ModelFlags::load() const {
 
 KvFormats ModelFlags::kv_formats() const { return minke::kv_formats(kv); }
 
-std::optional<Isa> ModelFlags::chosen_isa() const {
-  if (isa.empty()) return std::nullopt;
-  std::string here;
-  const std::vector<Isa> usable = usable_isas();
-  for (const Isa known : usable) here += (here.empty() ? "" : ", ") + std::string(name(known));
-  const auto chosen = isa_by_name(isa);
-  if (!chosen)
-    throw Error(fmt::format("unknown instruction set '{}'", isa), "--isa", "this machine has " + here);
-  if (std::ranges::find(usable, *chosen) == usable.end())
-    throw Error(fmt::format("this machine has no {}", isa), "--isa", "it has " + here);
-  return chosen;
-}
+std::optional<Isa> ModelFlags::chosen_isa() const { return minke::chosen_isa(isa); }
 
 }  // namespace minke

@@ -13,6 +13,13 @@ class App;
 
 namespace minke {
 
+// -t, --threads; 0 stands for what `otherwise` says.
+void add_threads(CLI::App& command, int& threads, const std::string& otherwise = "one per physical core");
+void add_isa(CLI::App& command, std::string& isa);  // --isa
+// The set that --isa names, none where it is empty. Throws Error naming the flag: unknown, or not of this
+// machine and this build.
+std::optional<Isa> chosen_isa(const std::string& isa);
+
 struct ModelFlags {
   std::string model;
   std::vector<std::string> allowed;

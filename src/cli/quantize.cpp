@@ -194,8 +194,7 @@ void add_quantize(CLI::App& app, Action& action) {
                    "Also round weights that are quantised already; they lose twice");
   command.add_flag("--force", flags->force, "Write over OUT where it is there");
   command.add_flag("--dry-run", flags->dry, "Only say what would be written");
-  command.add_option("-t,--threads", flags->threads, "Threads (default: one per physical core)")
-      ->check(CLI::Range(1, 1024));
+  add_threads(command, flags->threads);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(
       "Norms, biases and routers stay as they are.\n"

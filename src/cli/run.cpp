@@ -110,15 +110,12 @@ int run_on_server(const Flags& flags) {
   if (flags.sampling.logprobs >= 0)
     throw Error("is not to be had from a server", "--logprobs", "its /v1/chat/completions has them");
   const ServerClient client = flags.server.client();
-  Json body = server_request(flags.server.chosen_model(client), flags.sampling);
+  const std::string model = flags.server.chosen_model(client);
+  Json body = flags.raw ? server_request(model, flags.sampling)
+                        : chat_request(model, flags.sampling, conversation(flags));
   if (flags.raw) {
     body.set("prompt", prompt_text(flags));
     if (flags.sampling.max_tokens < 0) body.set("max_tokens", kRawTokens);
-  } else {
-    const ChatPrompt prompt = conversation(flags);
-    body.set("messages", prompt.messages);
-    if (!prompt.tools.is_null()) body.set("tools", prompt.tools);
-    if (!prompt.kwargs.as_object().empty()) body.set("chat_template_kwargs", prompt.kwargs);
   }
   const Interrupt interrupt(Interrupt::Second::ends);
   const auto stop = [&] { return interrupt.asked(); };

@@ -1,8 +1,11 @@
+#include <algorithm>
 #include <atomic>
+#include <optional>
 #include <thread>
 
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
@@ -87,14 +90,22 @@ std::string address(const ServeFlags& flags, uint16_t port) {
                      v6 ? "[" + flags.host + "]" : flags.host, port);
 }
 
+// What the file of settings says of it now; none where it says nothing. Throws Error.
+std::optional<std::string> log_level_in(const std::string& file) {
+  if (file.empty()) return {};
+  const Json settings = read_settings_file(file);
+  const Json* level = settings.find("log-level");
+  if (!level) return {};
+  if (!level->is_string() || std::ranges::find(kLogLevels, level->as_string()) == kLogLevels.end())
+    throw Error(fmt::format("'log-level' is none of {}", fmt::join(kLogLevels, ", ")), file);
+  return level->as_string();
+}
+
 void reload(Server& server, spdlog::logger& log, const ServeFlags& flags) {
   try {
+    const std::optional<std::string> level = log_level_in(flags.config);
     server.reload_keys();
-    if (!flags.config.empty()) {
-      const Json file = read_settings_file(flags.config);
-      if (const Json* level = file.find("log-level"))
-        log.set_level(spdlog::level::from_str(level->as_string()));
-    }
+    if (level) log.set_level(spdlog::level::from_str(*level));
     log.warn("keys and log level were read again");
   } catch (const Error& e) {
     log.error("they stay as they were: {}", e.what());

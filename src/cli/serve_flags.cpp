@@ -82,7 +82,7 @@ void add_service(ServeFlags& f, CLI::App& command) {
       ->capture_default_str()
       ->group(service);
   command.add_option("--log-level", f.log_level, "debug, info, warn or error")
-      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->check(CLI::IsMember(kLogLevels))
       ->capture_default_str()
       ->group(service);
 }

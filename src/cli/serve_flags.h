@@ -10,6 +10,9 @@
 
 namespace minke {
 
+// Of --log-level, and of the file of settings when it is read again.
+inline const std::vector<std::string> kLogLevels = {"debug", "info", "warn", "error"};
+
 struct ServeFlags {
   EngineFlags engine;
   std::string host = "127.0.0.1", unix_socket, certificate, key, api_keys, responses, config;

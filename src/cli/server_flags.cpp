@@ -86,6 +86,14 @@ Json server_request(const std::string& model, const SamplingFlags& flags) {
   return body;
 }
 
+Json chat_request(const std::string& model, const SamplingFlags& sampling, const ChatPrompt& prompt) {
+  Json body = server_request(model, sampling);
+  body.set("messages", prompt.messages);
+  if (!prompt.tools.is_null()) body.set("tools", prompt.tools);
+  if (!prompt.kwargs.as_object().empty()) body.set("chat_template_kwargs", prompt.kwargs);
+  return body;
+}
+
 std::string timing_line(const ServerAnswer& a) {
   const double decoding = a.all_seconds - a.first_seconds;
   const double rate = a.usage.output_tokens > 1 && decoding > 0 ? (a.usage.output_tokens - 1) / decoding : 0;

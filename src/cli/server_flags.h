@@ -37,6 +37,8 @@ struct ServerFlags {
 
 // A request for the server: only what a flag says, the rest is the server's.
 Json server_request(const std::string& model, const SamplingFlags& sampling);
+// The same with a conversation.
+Json chat_request(const std::string& model, const SamplingFlags& sampling, const ChatPrompt& prompt);
 // "[12 tokens, 35.1 tok/s; prompt 34 tokens, 20 cached, 0.41 s]"
 std::string timing_line(const ServerAnswer& answer);
 

@@ -70,12 +70,8 @@ class ServerTalker final : public Talker {
 
   Spoken answer(const ChatPrompt& prompt, const SamplingFlags& sampling,
                 const std::function<bool()>& stop) override {
-    Json body = server_request(model_, sampling);
-    body.set("messages", prompt.messages);
-    if (!prompt.tools.is_null()) body.set("tools", prompt.tools);
-    if (!prompt.kwargs.as_object().empty()) body.set("chat_template_kwargs", prompt.kwargs);
     ServerPrinter printer;
-    const ServerAnswer answer = client_.answer(std::move(body), printer.show(stop));
+    const ServerAnswer answer = client_.answer(chat_request(model_, sampling, prompt), printer.show(stop));
     printer.end(answer);
     Json message = message_of(answer.reasoning, answer.content);
     if (!answer.calls.empty()) message.set("tool_calls", answer.calls);

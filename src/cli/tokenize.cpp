@@ -25,21 +25,6 @@ struct Flags {
 const std::map<std::string, Added> kAdded = {
     {"all", Added::all}, {"not-special", Added::special_as_text}, {"none", Added::none}};
 
-// A tokenizer.json is a tokenizer of its own; a folder needs no weights beside it.
-Tokenizer open_tokenizer(const ModelFlags& flags) {
-  const fs::path path = flags.path();
-  std::error_code ec;
-  if (fs::is_directory(path, ec)) {
-    for (const char* name : {"tokenizer.json", "tokenizer.json.gz"})
-      if (fs::exists(path / name, ec)) return Tokenizer::from_file(path / name);
-    throw Error("no tokenizer.json in this folder", path.string(),
-                "it lies beside the weights where they were published");
-  }
-  const std::string name = path.filename().string();
-  if (name.ends_with(".json") || name.ends_with(".json.gz")) return Tokenizer::from_file(path);
-  return Tokenizer::from_gguf(Gguf::open(path));
-}
-
 // "1 2 3", "1,2,3", "[1, 2, 3]", or the JSON this command prints.
 std::vector<Token> read_ids(const std::string& text) {
   const size_t first = text.find_first_not_of(" \t\r\n");
@@ -98,7 +83,7 @@ void print_json(const Tokenizer& tokenizer, const std::vector<Token>& ids) {
 }
 
 int run(const Flags& flags) {
-  const Tokenizer tokenizer = open_tokenizer(flags.model);
+  const Tokenizer tokenizer = Tokenizer::open(flags.model.path());
   const std::string text = flags.text.read();
   std::vector<Token> ids;
   if (flags.decode) {

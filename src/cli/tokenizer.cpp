@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "cli/command.h"
 #include "cli/document_flags.h"
+#include "cli/model_flags.h"
 #include "cli/progress.h"
 #include "text/pre_tokenizer.h"
 #include "train/tokenizer_training.h"
@@ -109,8 +110,7 @@ void add_tokenizer(CLI::App& app, Action& action) {
       ->check(CLI::Range(1, 1 << 30))
       ->capture_default_str();
   flags->training.threads = 0;
-  command.add_option("-t,--threads", flags->training.threads, "Threads (default: one per physical core)")
-      ->check(CLI::Range(1, 1024));
+  add_threads(command, flags->training.threads);
   command.add_flag("--force", flags->force, "Write over a tokenizer that is there");
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(

@@ -6,8 +6,10 @@
 
 #include "base/cpu.h"
 #include "cli/command.h"
+#include "cli/model_flags.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
+#include "kernels/isas.h"
 #include "plan/counts.h"
 #include "train/cost.h"
 #include "train/loop.h"
@@ -23,13 +25,6 @@ struct Flags {
 };
 
 using Clock = std::chrono::steady_clock;
-
-Isa isa_of(const Flags& flags) {
-  if (flags.isa.empty()) return supported_isas().back();
-  const std::optional<Isa> isa = isa_by_name(flags.isa);
-  if (!isa || !supported(*isa)) throw Error("is none that this processor has", "--isa " + flags.isa);
-  return *isa;
-}
 
 std::string duration_text(double seconds) {
   const auto minutes = static_cast<int64_t>(seconds / 60);
@@ -150,7 +145,7 @@ int run_training(const Flags& flags) {
   const int threads = flags.threads > 0 ? flags.threads : run.threads > 0 ? run.threads : usable_cores();
   require_run_memory(run, threads);
   ThreadPool pool(threads);
-  const Context ctx{pool, kernels_for(isa_of(flags)), Comm{}};
+  const Context ctx{pool, kernels_for(chosen_isa(flags.isa).value_or(usable_isas().back())), Comm{}};
   if (flags.dry_run) {
     for (const StageConfig& stage : run.stages) shard_sequences(run, stage);  // whether the data is there
     const Estimate e = estimate(ctx, run);
@@ -192,9 +187,8 @@ void add_train(CLI::App& app, Action& action) {
       "--dry-run", flags->dry_run,
       "Say what it takes: parameters, memory, operations, and hours as three steps of each stage suggest");
   command.add_flag("--resume", flags->resume, "Go on from the newest checkpoint, where there is one");
-  command.add_option("--threads", flags->threads, "Threads (else the config's, else one a core)")
-      ->check(CLI::Range(1, 4096));
-  command.add_option("--isa", flags->isa, "Instruction set instead of the widest");
+  add_threads(command, flags->threads, "the config's, else one per physical core");
+  add_isa(command, flags->isa);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(
       "Examples:\n  minke train tiny.json --dry-run\n  minke train tiny.json\n  minke train tiny.json "

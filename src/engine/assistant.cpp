@@ -50,18 +50,8 @@ std::string chat_template_of(const Model& model, const Tokenizer& tokenizer) {
 }
 
 ChatFormat chat_format(const Model& model, const Tokenizer& tokenizer, const std::string& own) {
-  const auto text = [&](std::optional<Token> id) {
-    return id ? std::string(tokenizer.bytes(*id)) : std::string();
-  };
-  const SpecialTokens tokens{text(tokenizer.bos()), text(tokenizer.eos()), {}};
-  if (!own.empty()) return ChatFormat::from_template(own, tokens);
-  ChatHints hints;
-  hints.architecture = model.config.arch;
-  hints.has_token = [&](std::string_view s) {
-    const auto id = tokenizer.find(s);
-    return id && tokenizer.is_added(*id);
-  };
-  hints.tokens = tokens;
+  const ChatHints hints = chat_hints(tokenizer, model.config.arch);
+  if (!own.empty()) return ChatFormat::from_template(own, hints.tokens);
   return ChatFormat::choose(chat_template_of(model, tokenizer), hints);
 }
 

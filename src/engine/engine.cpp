@@ -502,6 +502,7 @@ Engine::~Engine() = default;
 uint64_t Engine::submit(Request request) { return impl_->submit(std::move(request)); }
 void Engine::cancel(uint64_t id) { impl_->cancel(id); }
 const std::vector<Token>& Engine::end_tokens() const { return impl_->ends; }
+int Engine::vocab() const { return impl_->model.config.vocab; }
 int Engine::context() const { return impl_->context; }
 
 EngineStats Engine::stats() const {

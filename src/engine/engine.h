@@ -104,6 +104,7 @@ class Engine {
   void cancel(uint64_t id);  // its finish comes within a step; an unknown id is none
   EngineStats stats() const;
   const std::vector<Token>& end_tokens() const;  // of tokenizer and model: where an answer ends
+  int vocab() const;                             // ids of tokens are 0 to vocab - 1
   int context() const;  // tokens that prompt and answer of one request may have together
 
  private:

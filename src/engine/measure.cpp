@@ -47,6 +47,19 @@ void feed(Instance& instance, KvView& view, int count, Want last, As as = As::pr
   }
 }
 
+// `depth` tokens in the view, the first `computed` of them (whole pages, one at least) computed.
+void fill(Instance& instance, KvView& view, int depth, int computed) {
+  const int first = std::min(depth, std::max(computed / kPageTokens, 1) * kPageTokens);
+  feed(instance, view, first, Want::nothing);
+  if (!instance.kv().reserve(view, depth))
+    throw Error(fmt::format("{} tokens do not fit the context", depth));
+  if (first == depth) return;
+  const auto sources = static_cast<size_t>(first / kPageTokens);
+  for (size_t page = sources; page < view.pages.size(); ++page)
+    instance.kv().copy_page(view.pages[page % sources], view.pages[page]);
+  view.length = depth;
+}
+
 struct Limits3 {
   std::vector<double> read, int8, f32;
   void add(const Limit& l) {
@@ -71,7 +84,7 @@ bool mostly_floats(const Model& model) {
 Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, int depth,
                     const std::function<void(const char*)>& progress) {
   KvView view;
-  if (depth > 0) feed(instance, view, depth, Want::nothing);
+  if (depth > 0) fill(instance, view, depth, o.computed);
   Limits3 beside_prefill, beside_decode;
   std::vector<double> prefill, decode;
   for (int repeat = 0; repeat < o.repeats; ++repeat) {
@@ -148,8 +161,9 @@ int64_t prefill_multiplies(const Config& config, int64_t visible) {
 std::vector<Measured> measure(Instance& instance, const MeasureOptions& options,
                               const std::function<void(const char*)>& progress) {
   Probe probe(instance.context());
-  KvView warm;
-  feed(instance, warm, std::min(32, instance.state().limits.rows), Want::last_logits);
+  KvView warm;  // a whole step, so that memory and weights have been touched
+  feed(instance, warm, std::min(std::max(options.prompt, 32), instance.state().limits.rows),
+       Want::last_logits);
   instance.kv().truncate(warm, 0);
   std::vector<Measured> results;
   for (const int depth : options.depths)

@@ -13,6 +13,9 @@ namespace minke {
 struct MeasureOptions {
   int prompt = 512, decode = 64;
   std::vector<int> depths = {0};  // tokens in the cache before anything is timed
+  // Of a depth's tokens these are computed; copies of their rows fill the rest of the cache. What stands in
+  // the cache costs the same wherever it came from, and the depth is there at once.
+  int computed = 1 << 30;
   int repeats = 3;
 };
 
@@ -20,12 +23,12 @@ struct MeasureOptions {
 struct Measured {
   int depth = 0;
   double prefill_rate = 0, decode_rate = 0;  // tokens a second
-  double prefill_multiplies =
-      0;                    // a second: 2 x active weights without embedding and head, and attention, over 2
+  // A second: the multiply-adds of active weights without embedding and head, and of attention.
+  double prefill_multiplies = 0;
   double decode_bytes = 0;  // a second: weights read once a step, and cache rows
-  double prefill_share = 0,
-         decode_share = 0;  // of the probe's int8 multiplies (f32 where weights are floats), of its read rate
-  Limit limit;              // medians of the probes taken beside
+  // Of the probe's int8 multiplies (f32 where weights are floats), and of its read rate.
+  double prefill_share = 0, decode_share = 0;
+  Limit limit;  // medians of the probes taken beside
 };
 
 // progress(what) before each repeat.

@@ -240,15 +240,44 @@ void save_safetensors(const fs::path& path, std::span<const TensorView> tensors,
   file.commit();
 }
 
-std::string safetensors_index(std::span<const std::pair<std::string, std::string>> shard_of,
-                              int64_t total_bytes) {
-  JsonObject map;
-  for (const auto& [tensor, file] : shard_of) map.emplace_back(tensor, Json(file));
-  std::ranges::sort(map, {}, &JsonMember::first);
+std::vector<size_t> shard_ends(std::span<const TensorView> tensors, int64_t most_bytes) {
+  std::vector<size_t> ends;
+  int64_t bytes = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    const int64_t more = byte_size(tensors[i]).value();
+    if (bytes > 0 && bytes + more > most_bytes) {
+      ends.push_back(i);
+      bytes = 0;
+    }
+    bytes += more;
+  }
+  ends.push_back(tensors.size());
+  return ends;
+}
+
+SafetensorsShards safetensors_shards(std::span<const TensorView> tensors, std::span<const size_t> ends) {
+  SafetensorsShards made;
+  JsonObject shard_of;
+  int64_t bytes = 0;
+  for (size_t begin = 0; const size_t end : ends) {
+    const std::string name = ends.size() == 1 ? "model.safetensors"
+                                              : fmt::format("model-{:05}-of-{:05}.safetensors",
+                                                            made.shards.size() + 1, ends.size());
+    const std::span<const TensorView> here = tensors.subspan(begin, end - begin);
+    for (const TensorView& tensor : here) {
+      shard_of.emplace_back(tensor.name, Json(name));
+      bytes += byte_size(tensor).value();
+    }
+    made.shards.push_back({name, safetensors_header(here, {{{"format", "pt"}}}), begin, end});
+    begin = end;
+  }
+  if (ends.size() == 1) return made;
+  std::ranges::sort(shard_of, {}, &JsonMember::first);
   Json index;
-  index.set("metadata", JsonObject{{"total_size", Json(total_bytes)}});
-  index.set("weight_map", Json(std::move(map)));
-  return to_string(index, 2) + "\n";
+  index.set("metadata", JsonObject{{"total_size", Json(bytes)}});
+  index.set("weight_map", Json(std::move(shard_of)));
+  made.index = to_string(index, 2) + "\n";
+  return made;
 }
 
 }  // namespace minke

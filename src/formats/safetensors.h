@@ -50,8 +50,22 @@ std::string safetensors_header(std::span<const TensorView> tensors,
 void save_safetensors(const fs::path& file, std::span<const TensorView> tensors,
                       std::span<const std::pair<std::string, std::string>> metadata = {});
 
-// The folder's list of shards: model.safetensors.index.json. shard_of: the file of each tensor.
-std::string safetensors_index(std::span<const std::pair<std::string, std::string>> shard_of,
-                              int64_t total_bytes);
+// Where tensors go on in a further file so that each has about `most_bytes`: one past the last of each file.
+std::vector<size_t> shard_ends(std::span<const TensorView> tensors, int64_t most_bytes);
+
+// A folder's files of weights: model.safetensors, or model-00001-of-00002.safetensors and so on with
+// model.safetensors.index.json beside them.
+struct SafetensorsShards {
+  struct Shard {
+    std::string name, header;
+    size_t begin, end;  // of its tensors, whose bytes follow the header
+  };
+  std::vector<Shard> shards;
+  std::string index;  // the text of the index; empty with one file
+};
+constexpr const char* kSafetensorsIndexName = "model.safetensors.index.json";
+
+// Throws Error as safetensors_header.
+SafetensorsShards safetensors_shards(std::span<const TensorView> tensors, std::span<const size_t> ends);
 
 }  // namespace minke

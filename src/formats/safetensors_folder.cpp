@@ -17,7 +17,6 @@ namespace minke {
 namespace {
 
 constexpr const char* kWhole = "model.safetensors";
-constexpr const char* kIndex = "model.safetensors.index.json";
 constexpr size_t kMaxIndexBytes = 100'000'000;
 
 using TensorNames = std::vector<std::string_view>;
@@ -49,15 +48,16 @@ void check_shard(const Safetensors& shard, TensorNames expected) {
   constexpr const char* kHelp = "index and shards must be of one model: download them again";
   for (const std::string_view name : expected)
     if (!shard.tensor(name))
-      throw Error(fmt::format("lacks tensor {}, which {} places there", in_quotes(name), kIndex),
-                  shard.path().string(), kHelp);
+      throw Error(
+          fmt::format("lacks tensor {}, which {} places there", in_quotes(name), kSafetensorsIndexName),
+          shard.path().string(), kHelp);
   if (shard.tensors().size() == expected.size()) return;
   std::ranges::sort(expected);
   for (const TensorView& tensor : shard.tensors())
     if (!std::ranges::binary_search(expected, tensor.name))
-      throw Error(
-          fmt::format("holds tensor {}, which {} does not place there", in_quotes(tensor.name), kIndex),
-          shard.path().string(), kHelp);
+      throw Error(fmt::format("holds tensor {}, which {} does not place there", in_quotes(tensor.name),
+                              kSafetensorsIndexName),
+                  shard.path().string(), kHelp);
 }
 
 // What else may lie in a folder that has no safetensors, and what to do then.
@@ -66,11 +66,12 @@ Error no_weights(const fs::path& folder) {
   for (const std::string& file : file_names(folder)) {
     if (file.ends_with(".gguf"))
       help = fmt::format("to run the GGUF file, name it: {}", (folder / file).string());
-    if (file.ends_with(".safetensors")) help = fmt::format("{} needs {} beside it", file, kIndex);
+    if (file.ends_with(".safetensors"))
+      help = fmt::format("{} needs {} beside it", file, kSafetensorsIndexName);
     if (file.starts_with("pytorch_model"))
       help = fmt::format("{} is a PyTorch checkpoint: convert it to safetensors", file);
   }
-  return Error(fmt::format("holds neither {} nor {}", kWhole, kIndex), folder.string(), help);
+  return Error(fmt::format("holds neither {} nor {}", kWhole, kSafetensorsIndexName), folder.string(), help);
 }
 
 }  // namespace
@@ -84,7 +85,7 @@ void Safetensors::append(Safetensors shard) {
 }
 
 Safetensors Safetensors::open_folder(const fs::path& folder) {
-  const fs::path index_path = folder / kIndex, whole = folder / kWhole;
+  const fs::path index_path = folder / kSafetensorsIndexName, whole = folder / kWhole;
   if (!is_file(index_path)) {
     if (is_file(whole)) return open(whole);
     throw no_weights(folder);
@@ -99,13 +100,13 @@ Safetensors Safetensors::open_folder(const fs::path& folder) {
     throw e.within(index_path.string());
   }
   if (is_file(whole) && !shards.contains(kWhole))
-    throw Error(fmt::format("holds {}, and {} for other files", kWhole, kIndex), folder.string(),
-                "remove the one that is not wanted");
+    throw Error(fmt::format("holds {}, and {} for other files", kWhole, kSafetensorsIndexName),
+                folder.string(), "remove the one that is not wanted");
   Safetensors model;
   for (const auto& [name, tensors] : shards) {
     const fs::path path = folder / name;
     if (!is_file(path))
-      throw Error(fmt::format("this shard, named in {}, is missing", kIndex), path.string(),
+      throw Error(fmt::format("this shard, named in {}, is missing", kSafetensorsIndexName), path.string(),
                   fmt::format("download all {} shards", shards.size()));
     Safetensors shard = open(path);
     check_shard(shard, tensors);

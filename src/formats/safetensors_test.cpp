@@ -196,5 +196,27 @@ TEST(Safetensors, TensorsItCannotSaveAreNamed) {
   EXPECT_TRUE(fs::is_empty(folder.path()));
 }
 
+TEST(Safetensors, IsCutIntoShardsWithAnIndex) {
+  std::vector<TensorView> tensors;
+  for (const int64_t rows : {4, 3, 1, 90, 2})
+    tensors.push_back({.name = fmt::format("t{}", rows), .format = Format::f32, .shape = {rows, 25}});
+  const std::vector<size_t> ends = shard_ends(tensors, 800);
+  EXPECT_EQ(ends, (std::vector<size_t>{3, 4, 5}));  // what is too large stands alone
+  const SafetensorsShards made = safetensors_shards(tensors, ends);
+  ASSERT_EQ(made.shards.size(), 3u);
+  EXPECT_EQ(made.shards[1].name, "model-00002-of-00003.safetensors");
+  EXPECT_EQ(made.shards[1].begin, 3u);
+  EXPECT_EQ(made.shards[1].header, safetensors_header({&tensors[3], 1}, {{{"format", "pt"}}}));
+  const Json index = parse_json(made.index);
+  EXPECT_EQ(index.at("metadata").at("total_size").as_int(), 10'000);
+  EXPECT_EQ(index.at("weight_map").at("t1").as_string(), "model-00001-of-00003.safetensors");
+  EXPECT_EQ(index.at("weight_map").as_object().size(), 5u);
+
+  const SafetensorsShards one = safetensors_shards(tensors, shard_ends(tensors, 10'000));
+  ASSERT_EQ(one.shards.size(), 1u);
+  EXPECT_EQ(one.shards[0].name, "model.safetensors");
+  EXPECT_TRUE(one.index.empty());
+}
+
 }  // namespace
 }  // namespace minke

@@ -28,6 +28,8 @@ struct TrainingKernels {
   // The gradients of silu_mul; dgate may be gate, dup may be up or dy.
   void (*silu_mul_backward)(const float* gate, const float* up, const float* dy, int n, float* dgate,
                             float* dup);
+  // Of y = softmax(scale x) with the gradient dy [n], in place: dy = scale y (dy - sum y dy).
+  void (*softmax_backward)(const float* y, float scale, int n, float* dy);
 };
 
 }  // namespace minke

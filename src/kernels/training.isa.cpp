@@ -81,10 +81,23 @@ void silu_mul_backward(const float* gate, const float* up, const float* dy, int 
   }
 }
 
+void softmax_backward(const float* y, float scale, int n, float* dy) {
+  Vf along = zero_f();
+  for (int i = 0; i < n; i += kLanes) {
+    const int m = n - i < kLanes ? n - i : kLanes;
+    along = fma(load_first(y + i, m), load_first(dy + i, m), along);
+  }
+  const Vf mean = set1(sum(along)), by = set1(scale);
+  for (int i = 0; i < n; i += kLanes) {
+    const int m = n - i < kLanes ? n - i : kLanes;
+    store_first(dy + i, mul(mul(by, load_first(y + i, m)), sub(load_first(dy + i, m), mean)), m);
+  }
+}
+
 }  // namespace
 
 void MINKE_FILL(training)(Kernels& table) {
-  table.training = {tile_product, rmsnorm_backward, silu_mul_backward};
+  table.training = {tile_product, rmsnorm_backward, silu_mul_backward, softmax_backward};
 }
 
 }  // namespace minke

@@ -60,11 +60,11 @@ TEST(TrainingRows, GiveTheSameBitsEverywhere) {
     std::vector<float> first;
     for (const Isa isa : supported_isas()) {
       const TrainingKernels& k = kernels_for(isa).training;
-      std::vector<float> dx = dy, dgate(x.size()), dup(x.size());
+      std::vector<float> dx = dy, dgate(x.size()), dup(x.size()), dscores = dy;
       dx.push_back(k.rmsnorm_backward(x.data(), w.data(), 1e-5f, dy.data(), n, dx.data()));
       k.silu_mul_backward(x.data(), w.data(), dy.data(), n, dgate.data(), dup.data());
-      dx.insert(dx.end(), dgate.begin(), dgate.end());
-      dx.insert(dx.end(), dup.begin(), dup.end());
+      k.softmax_backward(x.data(), 0.3f, n, dscores.data());
+      for (const auto* more : {&dgate, &dup, &dscores}) dx.insert(dx.end(), more->begin(), more->end());
       if (first.empty()) first = dx;
       ASSERT_EQ(dx, first) << name(isa) << ' ' << n;
     }

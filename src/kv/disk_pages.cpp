@@ -11,9 +11,6 @@
 #include <thread>
 #include <vector>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -33,19 +30,16 @@ struct Header {
   PageKey identity, key;
   int64_t row_bytes;
   int32_t tokens[kPageTokens];
-  PageKey checksum;  // of the header with this field zero, and of the rows
+  Hash128 checksum;  // of the header with this field zero, and of the rows
 };
 static_assert(sizeof(Header) == 8 + 16 + 16 + 8 + 4 * kPageTokens + 16);
 
-PageKey checksum(Header header, std::span<const std::byte> rows) {
+Hash128 checksum(Header header, Bytes rows) {
   header.checksum = {};
-  XXH3_state_t* state = XXH3_createState();
-  XXH3_128bits_reset(state);
-  XXH3_128bits_update(state, &header, sizeof header);
-  XXH3_128bits_update(state, rows.data(), rows.size());
-  const XXH128_hash_t h = XXH3_128bits_digest(state);
-  XXH3_freeState(state);
-  return {h.high64, h.low64};
+  Hasher128 hasher;
+  hasher.add(std::as_bytes(std::span(&header, 1)));
+  hasher.add(rows);
+  return hasher.hash();
 }
 
 }  // namespace

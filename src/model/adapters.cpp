@@ -142,7 +142,7 @@ class AdapterFolder {
         throw Error(fmt::format("tensor '{}' is missing", tensor_name(layer, matrix, a ? 'B' : 'A')),
                     weights_.path().string(), another_model());
       Adapter& adapter = layers[static_cast<size_t>(layer)].*matrix.adapter;
-      adapter = {take(*a, rank_, shape.in, false), take(*b, shape.out, rank_, is_turned(matrix.role)),
+      adapter = {take(*a, rank_, shape.in, false), take(*b, shape.out, rank_, has_rope_rows(matrix.role)),
                  scale_};
     }
   }

@@ -102,34 +102,22 @@ std::string generation_config(const Gguf& gguf, const Config& config) {
   return to_string(json, 2) + "\n";
 }
 
-std::vector<TargetFile> shards(const Conversion& conversion) {
+std::vector<TargetFile> weight_files(const Conversion& conversion) {
+  std::vector<TensorView> views;
+  for (const TargetTensor& t : conversion.tensors) views.push_back(t.to);
+  SafetensorsShards made = safetensors_shards(views, conversion.shard_ends);
   std::vector<TargetFile> files;
-  std::vector<std::pair<std::string, std::string>> shard_of;
-  const size_t count = conversion.shard_ends.size();
-  size_t begin = 0;
-  for (size_t i = 0; i < count; ++i) {
-    TargetFile file;
-    file.name =
-        count == 1 ? "model.safetensors" : fmt::format("model-{:05}-of-{:05}.safetensors", i + 1, count);
-    file.tensors = std::span(conversion.tensors).subspan(begin, conversion.shard_ends[i] - begin);
-    std::vector<TensorView> views;
-    for (const TargetTensor& t : file.tensors) {
-      views.push_back(t.to);
-      shard_of.emplace_back(t.to.name, file.name);
-    }
-    file.head = safetensors_header(views, {{{"format", "pt"}}});
-    begin = conversion.shard_ends[i];
-    files.push_back(std::move(file));
-  }
-  if (count > 1)
-    files.push_back({"model.safetensors.index.json", safetensors_index(shard_of, conversion.bytes_after)});
+  for (SafetensorsShards::Shard& shard : made.shards)
+    files.push_back({std::move(shard.name), std::move(shard.header),
+                     std::span(conversion.tensors).subspan(shard.begin, shard.end - shard.begin)});
+  if (!made.index.empty()) files.push_back({kSafetensorsIndexName, std::move(made.index)});
   return files;
 }
 
 std::vector<TargetFile> folder_files(const Model& model, const Conversion& conversion) {
   const Gguf& gguf = *model.gguf();
   const Config& config = conversion.config;
-  std::vector<TargetFile> files = shards(conversion);
+  std::vector<TargetFile> files = weight_files(conversion);
   const auto add = [&](std::string name, const Json& json) {
     files.push_back({std::move(name), to_string(json, 2) + "\n"});
   };

@@ -97,7 +97,7 @@ class Planner {
     MINKE_CHECK(false, "{}", name(slot.role));  // loading has found all
   }
 
-  // The format is the first weight's as it lies in the source, for now.
+  // A tensor's format is that of its first weight until choose_format has a say.
   void add(std::unordered_map<std::string, size_t>& places, const std::string& name, Transform transform,
            const WeightSlot& slot, Format format) {
     const auto [place, fresh] = places.emplace(name, plan_.tensors.size());
@@ -195,25 +195,17 @@ class Planner {
 
   // Files of about shard_bytes, in each the wide elements first, so that all are aligned.
   void make_shards() {
-    int64_t bytes = 0;
-    const auto close = [&](size_t end) {
-      const size_t begin = plan_.shard_ends.empty() ? 0 : plan_.shard_ends.back();
-      std::stable_sort(plan_.tensors.begin() + static_cast<std::ptrdiff_t>(begin),
-                       plan_.tensors.begin() + static_cast<std::ptrdiff_t>(end),
-                       [](const TargetTensor& a, const TargetTensor& b) {
-                         return info(a.to.format).block_bytes > info(b.to.format).block_bytes;
-                       });
-      plan_.shard_ends.push_back(end);
-    };
-    for (size_t i = 0; i < plan_.tensors.size(); ++i) {
-      const int64_t more = byte_size(plan_.tensors[i].to).value();
-      if (bytes > 0 && bytes + more > options_.shard_bytes) {
-        close(i);
-        bytes = 0;
-      }
-      bytes += more;
+    std::vector<TensorView> views;
+    for (const TargetTensor& t : plan_.tensors) views.push_back(t.to);
+    plan_.shard_ends = shard_ends(views, options_.shard_bytes);
+    auto begin = plan_.tensors.begin();
+    for (const size_t shard_end : plan_.shard_ends) {
+      const auto end = plan_.tensors.begin() + static_cast<std::ptrdiff_t>(shard_end);
+      std::stable_sort(begin, end, [](const TargetTensor& a, const TargetTensor& b) {
+        return info(a.to.format).block_bytes > info(b.to.format).block_bytes;
+      });
+      begin = end;
     }
-    close(plan_.tensors.size());
   }
 
   void say_what_is_left_out() {

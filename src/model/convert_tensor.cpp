@@ -80,7 +80,7 @@ bool TensorMaker::write_weights(const TargetTensor& tensor) {
     }
     Arena made;
     const Mat mat = load_weight(model_, slot, made);
-    const bool turn = from.rope.half != to.rope.half && is_turned(slot.role);
+    const bool turn = from.rope.half != to.rope.half && has_rope_rows(slot.role);
     const int64_t dims = from.head_dim;
     const bool half = to.rope.half;
     const auto read = [&](int64_t r, float* values) {

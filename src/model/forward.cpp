@@ -269,7 +269,7 @@ void Step::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter,
   const Product both[] = {{&gate, s.gate, inter, nullptr, false, false, &a.gate},
                           {&up, s.up, inter, nullptr, false, false, &a.up}};
   linear(ctx, s.work, rows(s.normed, c.dim), both);
-  silu_mul(ctx, s.gate, s.up, n, inter);
+  silu_mul(ctx, s.gate, s.up, n, inter, s.gate);
   linear(ctx, s.work, rows(s.gate, inter), {&down, s.hidden, c.dim, nullptr, true, false, &a.down});
 }
 

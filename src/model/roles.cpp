@@ -146,7 +146,7 @@ bool rope_half_in(const Config& config, Container container) {
   return config.arch == "llama" ? container == Container::hugging_face : config.rope.half;
 }
 
-bool is_turned(Role role) {
+bool has_rope_rows(Role role) {
   return role == Role::wq || role == Role::wk || role == Role::bq || role == Role::bk;
 }
 

@@ -39,9 +39,10 @@ std::vector<std::string> copies_of(const Config& config, const WeightSlot& slot,
 // Whether files of the container keep rows of queries and keys in two halves, (i, i + dims / 2) being turned
 // together, or in pairs (2i, 2i + 1). Llama's differ, and saving moves its rows.
 bool rope_half_in(const Config& config, Container container);
-// Those rows, of heads of `dims` rows: from which row of the one order comes row r of the other. half: the
-// other is that in halves.
-bool is_turned(Role role);
+// Whether the rows of such a weight (a vector's numbers) are moved then.
+bool has_rope_rows(Role role);
+// From which row of a weight that is kept one way comes row r of the other. dims: rows of a head; half: the
+// target keeps halves.
 int64_t turned_row(int64_t r, int64_t dims, bool half);
 
 // Tensors a file may hold that no weight is made of (copies of shared tensors, what the config said already,

@@ -7,6 +7,7 @@
 
 #include "ops/attention.h"
 #include "ops/context.h"
+#include "ops/matmul.h"
 #include "ops/workspace.h"
 
 namespace minke {
@@ -22,6 +23,7 @@ struct DocumentShape {
   float scale;  // of q . k
   std::span<const Document> documents;
   const Selection* selection = nullptr;  // which positions of its document a row sees; null: all up to itself
+  Precision precision = Precision::f32;  // of the products; probabilities and sums are f32 either way
 };
 
 // out[r][h] = sum over visible s of softmax_s(scale q[r][h] . k[s]) v[s]. q [rows][heads][key_width], k

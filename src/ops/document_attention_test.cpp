@@ -125,6 +125,32 @@ TEST(DocumentAttention, GradientsAreThoseOfTheFormula) {
   }
 }
 
+// Output and gradients by q, k and v, one behind the other.
+std::vector<float> forward_and_back(const TestContext& t, const DocumentShape& shape, const Input& in) {
+  std::vector<float> out(in.dout.size()), dq(in.q.size()), dk(in.k.size()), dv(in.v.size());
+  document_attention(t.ctx, t.work, shape, in.q.data(), in.k.data(), in.v.data(), out.data());
+  document_attention_backward(t.ctx, t.work, shape, in.q.data(), in.k.data(), in.v.data(), in.dout.data(),
+                              dq.data(), dk.data(), dv.data());
+  for (const auto* more : {&dq, &dk, &dv}) out.insert(out.end(), more->begin(), more->end());
+  return out;
+}
+
+// Rounding to bf16 costs some parts in a thousand of the largest.
+TEST(DocumentAttention, InBf16IsNearTheFormula) {
+  const Case c{4, 2, 24, 16, {{0, 101}, {101, 33}}, 134, 0};
+  Random random(10);
+  const Input in = random_input(random, c);
+  DocumentShape shape{c.heads, c.kv_heads, c.key_width, c.value_width, 0.2f, c.documents};
+  const TestContext t(2);
+  const std::vector<float> exact = forward_and_back(t, shape, in);
+  shape.precision = Precision::bf16;
+  const std::vector<float> rounded = forward_and_back(t, shape, in);
+  float largest = 0;
+  for (const float x : exact) largest = std::max(largest, std::abs(x));
+  for (size_t i = 0; i < exact.size(); ++i) ASSERT_NEAR(rounded[i], exact[i], 0.01f * largest) << i;
+  EXPECT_NE(rounded, exact);
+}
+
 TEST(DocumentAttention, MassIsTheSumOfTheHeads) {
   for (const Case& c : kCases) {
     Random random(8);
@@ -156,24 +182,24 @@ TEST(DocumentAttention, MassIsTheSumOfTheHeads) {
   }
 }
 
-TEST(DocumentAttention, LongDocumentsAndThreadsGiveTheSameBits) {
+TEST(DocumentAttention, InstructionSetsAndThreadsGiveTheSameBits) {
   const Case c{4, 2, 24, 16, {{0, 3 * 32 + 5}, {101, 33}}, 134, 0};
   Random random(9);
   const Input in = random_input(random, c);
-  const DocumentShape shape{c.heads, c.kv_heads, c.key_width, c.value_width, 0.2f, c.documents};
-  std::vector<float> first;
-  for (const Isa isa : supported_isas()) {
-    for (const int threads : {1, 4}) {
-      TestContext t(threads, false, isa);
-      std::vector<float> out(in.dout.size()), dq(in.q.size()), dk(in.k.size()), dv(in.v.size());
-      document_attention(t.ctx, t.work, shape, in.q.data(), in.k.data(), in.v.data(), out.data());
-      document_attention_backward(t.ctx, t.work, shape, in.q.data(), in.k.data(), in.v.data(), in.dout.data(),
-                                  dq.data(), dk.data(), dv.data());
-      const Doubles expected = reference(c, in, 0.2, doubles(in.q), doubles(in.k), doubles(in.v));
-      for (size_t i = 0; i < out.size(); ++i) ASSERT_NEAR(out[i], expected[i], 1e-5) << i;
-      for (const auto* more : {&dq, &dk, &dv}) out.insert(out.end(), more->begin(), more->end());
-      if (first.empty()) first = out;
-      ASSERT_EQ(out, first) << name(isa) << ' ' << threads;
+  DocumentShape shape{c.heads, c.kv_heads, c.key_width, c.value_width, 0.2f, c.documents};
+  const Doubles expected = reference(c, in, 0.2, doubles(in.q), doubles(in.k), doubles(in.v));
+  for (const Precision precision : {Precision::f32, Precision::bf16}) {
+    shape.precision = precision;
+    std::vector<float> first;
+    for (const Isa isa : supported_isas()) {
+      for (const int threads : {1, 4}) {
+        TestContext t(threads, false, isa);
+        std::vector<float> out = forward_and_back(t, shape, in);
+        for (size_t i = 0; i < expected.size() && precision == Precision::f32; ++i)
+          ASSERT_NEAR(out[i], expected[i], 1e-5) << i;
+        if (first.empty()) first = out;
+        ASSERT_EQ(out, first) << name(isa) << ' ' << threads;
+      }
     }
   }
 }

@@ -4,12 +4,13 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <span>
 
-#include "ops/context.h"
+#include "ops/document_attention.h"
 
 namespace minke {
 
-constexpr int kQueryTile = 32;
+constexpr int kQueryTile = 48;
 
 inline void tile_product(const Context& ctx, const TileProduct& product) {
   ctx.kernels.training.tile_product(product);
@@ -29,6 +30,24 @@ inline QueryTile query_tile(int tokens, int i) {
 template <typename F>
 void for_each_query_tile(int tokens, const F& f) {
   for (int i = 0; i * kQueryTile < tokens; ++i) f(query_tile(tokens, i));
+}
+
+// Tokens of the longest; 0 of none.
+inline int longest(std::span<const Document> documents) {
+  int most = 0;
+  for (const Document& d : documents) most = std::max(most, d.count);
+  return most;
+}
+
+// f(document, tile, thread) for every tile of every document: what threads share out.
+template <typename F>
+void for_each_tile_of_all(const Context& ctx, std::span<const Document> documents, const F& f) {
+  const int64_t tiles = (longest(documents) + kQueryTile - 1) / kQueryTile;
+  ctx.pool.for_each(static_cast<int64_t>(documents.size()) * tiles, 1, [&](int64_t i, int64_t, int thread) {
+    const Document& document = documents[static_cast<size_t>(i / tiles)];
+    const QueryTile tile = query_tile(document.count, static_cast<int>(i % tiles));
+    if (tile.count > 0) f(document, tile, thread);
+  });
 }
 
 // Numbers from row to row of a tile: whole cache lines, and no two rows in the same place of a cache.

@@ -7,16 +7,6 @@
 namespace minke {
 namespace {
 
-void sort_by_expert(const TrainedExperts& e, int tokens) {
-  const int slots = tokens * e.active;
-  std::fill_n(e.starts, e.experts + 1, 0);
-  for (int i = 0; i < slots; ++i) ++e.starts[e.ids[i] + 1];
-  for (int x = 0; x < e.experts; ++x) e.starts[x + 1] += e.starts[x];
-  for (int i = 0; i < slots; ++i) e.order[i] = e.starts[e.ids[i]]++;
-  for (int x = e.experts; x > 0; --x) e.starts[x] = e.starts[x - 1];
-  e.starts[0] = 0;
-}
-
 // to[slot] = from[token] for every choice.
 void gather(const Context& ctx, const TrainedExperts& e, const float* from, int64_t stride, int tokens,
             int dim, float* to) {
@@ -74,17 +64,12 @@ class Products {
   std::vector<MatrixProduct> products_;
 };
 
-void activate(const Context& ctx, const TrainedExperts& e, int64_t slots, float* inner) {
-  ctx.pool.for_each(slots * e.inter, 16384, [&](int64_t begin, int64_t end, int) {
-    ctx.kernels.silu_mul(e.gate + begin, e.up + begin, static_cast<int>(end - begin), inner + begin);
-  });
-}
-
 }  // namespace
 
 void train_experts(const Context& ctx, Precision precision, const TrainedExperts& e, const Rows& x,
                    const ExpertScratch& s, float* out) {
-  sort_by_expert(e, x.count);
+  const int slots_in_all = x.count * e.active;
+  sort_by_expert({e.ids, static_cast<size_t>(slots_in_all)}, e.experts, e.order, e.starts);
   gather(ctx, e, x.data, x.stride, x.count, x.cols, s.rows);
   {
     Products products(ctx, precision);
@@ -93,7 +78,7 @@ void train_experts(const Context& ctx, Precision precision, const TrainedExperts
       products.project(slots.rows(s.rows, x.cols), w.up, slots.at(e.up, e.inter));
     });
   }
-  activate(ctx, e, int64_t{x.count} * e.active, s.inner);
+  silu_mul(ctx, e.gate, e.up, slots_in_all, e.inter, s.inner);
   {
     Products products(ctx, precision);
     for_each_expert(e, [&](int, const Expert& w, const Slots& slots) {
@@ -106,8 +91,8 @@ void train_experts(const Context& ctx, Precision precision, const TrainedExperts
 void train_experts_backward(const Context& ctx, Precision precision, const TrainedExperts& e, const Rows& x,
                             const float* dout, const ExpertScratch& s, float* dx, float* drouter,
                             std::span<const ExpertGradient> gradients) {
-  const int64_t slots_in_all = int64_t{x.count} * e.active;
-  activate(ctx, e, slots_in_all, s.inner);
+  const int slots_in_all = x.count * e.active;
+  silu_mul(ctx, e.gate, e.up, slots_in_all, e.inter, s.inner);
   gather(ctx, e, dout, x.cols, x.count, x.cols, s.back);
   // As if every weight were 1, so that what an expert makes need not be kept: of its output y, dout . y is
   // inner . (down^T dout), the gradient of the router's weight.
@@ -132,7 +117,7 @@ void train_experts_backward(const Context& ctx, Precision precision, const Train
                         gradients[static_cast<size_t>(expert)].down);
     });
   }
-  silu_mul_backward(ctx, e.gate, e.up, s.dup, static_cast<int>(slots_in_all), e.inter, s.dgate, s.dup);
+  silu_mul_backward(ctx, e.gate, e.up, s.dup, slots_in_all, e.inter, s.dgate, s.dup);
   gather(ctx, e, x.data, x.stride, x.count, x.cols, s.rows);
   {
     Products products(ctx, precision);

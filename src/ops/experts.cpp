@@ -4,21 +4,11 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "ops/rows.h"
 #include "ops/tap.h"
 
 namespace minke {
 namespace {
-
-// Slots by expert: order[t * active + k] is the row of token t's k-th choice, starts[e] expert e's first row.
-void sort_by_expert(const ExpertBatch& b, const ExpertSpace& space) {
-  const int slots = b.x.count * b.active;
-  std::fill_n(space.starts, b.experts + 1, 0);
-  for (int i = 0; i < slots; ++i) ++space.starts[b.ids[i] + 1];
-  for (int e = 0; e < b.experts; ++e) space.starts[e + 1] += space.starts[e];
-  for (int i = 0; i < slots; ++i) space.order[i] = space.starts[b.ids[i]]++;
-  for (int e = b.experts; e > 0; --e) space.starts[e] = space.starts[e - 1];
-  space.starts[0] = 0;
-}
 
 // The operand of one expert's rows inside the shared memory: operands lie one after the other, in the order
 // of the slots.
@@ -92,12 +82,22 @@ void grouped_linear(const Context& ctx, const Workspace& work, ExpertSource& sou
 
 }  // namespace
 
+void sort_by_expert(std::span<const int32_t> ids, int experts, int32_t* order, int32_t* starts) {
+  std::fill_n(starts, experts + 1, 0);
+  for (const int32_t e : ids) ++starts[e + 1];
+  for (int e = 0; e < experts; ++e) starts[e + 1] += starts[e];
+  for (const int32_t e : ids) *order++ = starts[e]++;
+  for (int e = experts; e > 0; --e) starts[e] = starts[e - 1];
+  starts[0] = 0;
+}
+
 void run_experts(const Context& ctx, const Workspace& work, ExpertSource& source, const ExpertBatch& b,
                  const ExpertSpace& space, float* out) {
   const int slots = b.x.count * b.active;
   if (slots == 0) return;
-  source.want(b.layer, std::span(b.ids, static_cast<size_t>(slots)));
-  sort_by_expert(b, space);
+  const std::span ids(b.ids, static_cast<size_t>(slots));
+  source.want(b.layer, ids);
+  sort_by_expert(ids, b.experts, space.order, space.starts);
   ctx.pool.for_each(b.x.count, 8, [&](int64_t begin, int64_t end, int) {
     for (int64_t i = begin * b.active; i < end * b.active; ++i) {
       float* to = space.rows + int64_t{space.order[i]} * b.dim;
@@ -113,12 +113,7 @@ void run_experts(const Context& ctx, const Workspace& work, ExpertSource& source
     for (const ExpertProduct& one : both)
       grouped_linear(ctx, work, source, b, space, space.rows, b.dim, {&one, 1});
   }
-  ctx.pool.for_each(slots, 4, [&](int64_t begin, int64_t end, int) {
-    for (int64_t s = begin; s < end; ++s) {
-      float* gate = space.gate + s * b.inter;
-      ctx.kernels.silu_mul(gate, space.up + s * b.inter, b.inter, gate);
-    }
-  });
+  silu_mul(ctx, space.gate, space.up, slots, b.inter, space.gate);
   const ExpertProduct down[] = {{&Expert::down, space.rows}};
   grouped_linear(ctx, work, source, b, space, space.gate, b.inter, down);
   ctx.pool.for_each(b.x.count, 4, [&](int64_t begin, int64_t end, int) {

@@ -27,6 +27,10 @@ class ExpertSource {
   virtual void done(int layer) = 0;
 };
 
+// Slots by expert: order[t * active + k] is the slot of token t's k-th choice, ids [tokens][active]; starts
+// [experts + 1]: each expert's first.
+void sort_by_expert(std::span<const int32_t> ids, int experts, int32_t* order, int32_t* starts);
+
 // Memory a call needs, for at most slots = tokens * active rows.
 struct ExpertSpace {
   float* rows;      // [slots][dim]: inputs by expert, then outputs

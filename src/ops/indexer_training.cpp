@@ -11,23 +11,6 @@
 namespace minke {
 namespace {
 
-int longest(std::span<const Document> documents) {
-  int most = 0;
-  for (const Document& d : documents) most = std::max(most, d.count);
-  return most;
-}
-
-// f(document, tile, thread) for every tile of every document.
-template <typename F>
-void for_each_tile_of_all(const Context& ctx, std::span<const Document> documents, const F& f) {
-  const int64_t tiles = (longest(documents) + kQueryTile - 1) / kQueryTile;
-  ctx.pool.for_each(static_cast<int64_t>(documents.size()) * tiles, 1, [&](int64_t i, int64_t, int thread) {
-    const Document& document = documents[static_cast<size_t>(i / tiles)];
-    const QueryTile tile = query_tile(document.count, static_cast<int>(i % tiles));
-    if (tile.count > 0) f(document, tile, thread);
-  });
-}
-
 // f(row, position) for every row of every document.
 template <typename F>
 void for_each_row(const Context& ctx, std::span<const Document> documents, const F& f) {

@@ -56,12 +56,12 @@ Lanes lanes_of(const Kernels& kernels, Precision precision, const MatrixView& m,
 
 // The same of a packed matrix, its first `cols` columns. `first` is even.
 Lanes lanes_of(const Kernels& kernels, const PackedMatrix& m, int cols, int first, int depth) {
-  const bool bf16 = m.precision() == Precision::bf16;
+  const bool bf16 = m.precision == Precision::bf16;
   const DenseSource source{nullptr, 0, false, cols, depth, bf16};
   const int64_t before = int64_t{kernels.dense_words(bf16, first)} * kDenseLanes * 4;
   // It is only read.
-  return {source, const_cast<std::byte*>(m.data()) + before, m.panel_bytes(),
-          kernels.dense_words(bf16, depth), false};
+  return {source, const_cast<std::byte*>(m.data) + before, m.panel_bytes, kernels.dense_words(bf16, depth),
+          false};
 }
 
 // Packed lanes meet packed lanes.
@@ -95,8 +95,7 @@ void for_each_depth(const Kernels& kernels, Precision precision, int depth, cons
 void check(Precision precision, const MatrixProduct& p) {
   MINKE_CHECK(p.a.cols == p.b.rows, "[{}][{}] times [{}][{}]", p.a.rows, p.a.cols, p.b.rows, p.b.cols);
   if (p.packed)
-    MINKE_CHECK(p.packed->precision() == precision && p.b.rows <= p.packed->rows() &&
-                p.b.cols <= p.packed->cols());
+    MINKE_CHECK(p.packed->precision == precision && p.b.rows <= p.packed->rows && p.b.cols <= p.packed->cols);
 }
 
 // How a meeting is cut into pieces that threads claim.
@@ -260,30 +259,16 @@ void run_together(const Context& ctx, std::span<Meeting> meetings) {
 
 }  // namespace
 
-void PackedMatrix::make_room(const Kernels& kernels, Precision precision, const MatrixView& b) {
-  precision_ = precision;
-  rows_ = b.rows;
-  cols_ = b.cols;
-  Lanes lanes = lanes_of(kernels, precision, b, true, 0, b.rows);
-  panel_bytes_ = lanes.panel_bytes;
-  if (memory_.size() >= lanes.bytes()) return;
-  memory_ = {};
-  memory_ = Memory(lanes.bytes(), "a packed matrix");
+int64_t packed_bytes(int rows, int cols) {
+  const int64_t panels = (int64_t{cols} + kDenseLanes - 1) / kDenseLanes;
+  return panels * (int64_t{rows} + 2) * kDenseLanes * 4;  // a word has one number or two; then a line
 }
 
-void PackedMatrix::pack(const Context& ctx, Precision precision, const MatrixView& b) {
-  make_room(ctx.kernels, precision, b);
-  const Lanes lanes = lanes_of(ctx.kernels, precision, b, true, 0, b.rows);
-  const int step = kPackPanels * kDenseLanes;
-  ctx.pool.for_each(b.cols, step, [&](int64_t begin, int64_t end, int) {
-    const Lanes part = lanes.part(static_cast<int>(begin), static_cast<int>(end - begin));
-    ctx.kernels.dense_pack(part.source, memory_.data() + begin / kDenseLanes * panel_bytes_, panel_bytes_);
-  });
-}
-
-void PackedMatrix::pack_here(const Kernels& kernels, Precision precision, const MatrixView& b) {
-  make_room(kernels, precision, b);
-  kernels.dense_pack(lanes_of(kernels, precision, b, true, 0, b.rows).source, memory_.data(), panel_bytes_);
+PackedMatrix pack_here(const Kernels& kernels, Precision precision, const MatrixView& b, std::byte* memory) {
+  const Lanes lanes = lanes_of(kernels, precision, b, true, 0, b.rows);
+  MINKE_CHECK(lanes.bytes() <= packed_bytes(b.rows, b.cols));
+  kernels.dense_pack(lanes.source, memory, lanes.panel_bytes);
+  return {precision, b.rows, b.cols, memory, lanes.panel_bytes};
 }
 
 void matmul(const Context& ctx, Precision precision, std::span<const MatrixProduct> products) {

@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <span>
 
-#include "base/memory.h"
 #include "ops/context.h"
 
 namespace minke {
@@ -32,29 +31,19 @@ struct MatrixView {
 void matmul(const Context& ctx, Precision precision, const MatrixView& a, const MatrixView& b, float* out,
             int64_t stride, bool add = false);
 
-// The right operand of many products, packed once: a weight for all passes of a step, or keys for all
-// queries.
-class PackedMatrix {
- public:
-  // Of b. Memory is kept from one call to the next.
-  void pack(const Context& ctx, Precision precision, const MatrixView& b);
-  // The same by the calling thread alone.
-  void pack_here(const Kernels& kernels, Precision precision, const MatrixView& b);
-
-  Precision precision() const { return precision_; }
-  int rows() const { return rows_; }
-  int cols() const { return cols_; }
-  const std::byte* data() const { return memory_.data(); }  // panels of kDenseLanes columns
-  int64_t panel_bytes() const { return panel_bytes_; }
-
- private:
-  void make_room(const Kernels& kernels, Precision precision, const MatrixView& b);
-
-  Memory memory_;
-  Precision precision_ = Precision::f32;
-  int rows_ = 0, cols_ = 0;
-  int64_t panel_bytes_ = 0;
+// The right operand of many products, packed once: the keys of a head for all its queries. A view of memory
+// that pack_here has written.
+struct PackedMatrix {
+  Precision precision = Precision::f32;
+  int rows = 0, cols = 0;
+  const std::byte* data = nullptr;  // panels of kDenseLanes columns
+  int64_t panel_bytes = 0;
 };
+
+// What packing [rows][cols] takes at most, on any instruction set; a multiple of 64.
+int64_t packed_bytes(int rows, int cols);
+// b, by the calling thread alone. memory: packed_bytes of it, aligned to 64.
+PackedMatrix pack_here(const Kernels& kernels, Precision precision, const MatrixView& b, std::byte* memory);
 
 // Several products at once: of the heads of an attention, or of experts. None may write what another one
 // reads or writes. Threads wait for each other once in many products.

@@ -9,6 +9,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/memory.h"
 #include "ops/test_ops.h"
 
 namespace minke {
@@ -159,24 +160,21 @@ TEST_P(Matmul, ManyAtOnceGiveWhatEachGives) {
 TEST_P(Matmul, APackedOperandGivesTheSame) {
   Random random(7);
   TestContext test(2);
-  PackedMatrix packed, here;
   for (const auto& [rows, depth, cols] :
        {Sizes{40, 64, 100}, {3, 2501, 300}, {700, 30, 17}, {2, 2050, 2200}}) {
     for (const bool transposed : {false, true}) {
       const Operands a(random, rows, depth, false, 0), b(random, depth, cols, transposed, 1);
-      packed.pack(test.ctx, GetParam(), b.view);
-      here.pack_here(test.ctx.kernels, GetParam(), b.view);
+      const Memory memory(packed_bytes(depth, cols), "a packed operand");
+      const PackedMatrix packed = pack_here(test.ctx.kernels, GetParam(), b.view, memory.data());
       const auto expected = product(test.ctx, GetParam(), a, b, false);
-      for (const PackedMatrix* p : {&packed, &here}) {
-        std::vector<float> out(expected.size(), 3.0f), first(out);
-        const MatrixView shape{nullptr, depth, cols, 0, false};
-        const MatrixProduct whole{a.view, shape, out.data(), cols + kPad, false, p};
-        matmul(test.ctx, GetParam(), std::span(&whole, 1));
-        ASSERT_EQ(out, expected) << rows << ' ' << depth << ' ' << cols;
-        out.assign(out.size(), 3.0f);
-        matmul_here(test.ctx.kernels, GetParam(), whole);
-        ASSERT_EQ(out, expected) << rows << ' ' << depth << ' ' << cols;
-      }
+      std::vector<float> out(expected.size(), 3.0f);
+      const MatrixView shape{nullptr, depth, cols, 0, false};
+      const MatrixProduct whole{a.view, shape, out.data(), cols + kPad, false, &packed};
+      matmul(test.ctx, GetParam(), std::span(&whole, 1));
+      ASSERT_EQ(out, expected) << rows << ' ' << depth << ' ' << cols;
+      out.assign(out.size(), 3.0f);
+      matmul_here(test.ctx.kernels, GetParam(), whole);
+      ASSERT_EQ(out, expected) << rows << ' ' << depth << ' ' << cols;
     }
   }
 }
@@ -185,8 +183,8 @@ TEST_P(Matmul, OfAPackedOperandTheFirstRowsAndColumns) {
   Random random(8);
   TestContext test(2);
   const Operands a(random, 30, 100, false, 0), b(random, 100, 80, true, 0);
-  PackedMatrix packed;
-  packed.pack(test.ctx, GetParam(), b.view);
+  const Memory memory(packed_bytes(100, 80), "a packed operand");
+  const PackedMatrix packed = pack_here(test.ctx.kernels, GetParam(), b.view, memory.data());
   for (const auto& [rows, cols] : {std::pair{100, 33}, {51, 80}, {2, 5}}) {
     Operands left = a, right = b;
     left.view.cols = right.view.rows = rows;

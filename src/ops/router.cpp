@@ -9,13 +9,6 @@ namespace {
 
 constexpr float kOut = -std::numeric_limits<float>::infinity();
 
-void softmax(const float* logits, int n, float* out) {
-  const float peak = *std::max_element(logits, logits + n);
-  double total = 0;
-  for (int i = 0; i < n; ++i) total += out[i] = std::exp(logits[i] - peak);
-  for (int i = 0; i < n; ++i) out[i] = static_cast<float>(out[i] / total);
-}
-
 float group_score(GroupScore kind, const float* choice, int n) {
   float first = kOut, second = kOut;
   for (int i = 0; i < n; ++i) {
@@ -52,13 +45,21 @@ void keep_groups(const RouterConfig& c, float* choice) {
 
 }  // namespace
 
+void router_scores(const RouterConfig& c, const float* logits, float* scores) {
+  if (c.score == RouterScore::sigmoid) {
+    for (int i = 0; i < c.experts; ++i) scores[i] = 1.0f / (1.0f + std::exp(-logits[i]));
+    return;
+  }
+  const float peak = *std::max_element(logits, logits + c.experts);
+  double total = 0;
+  for (int i = 0; i < c.experts; ++i) total += scores[i] = std::exp(logits[i] - peak);
+  for (int i = 0; i < c.experts; ++i) scores[i] = static_cast<float>(scores[i] / total);
+}
+
 void route(const RouterConfig& c, const float* logits, const float* bias, float* scratch, int32_t* ids,
            float* weights) {
   float *scores = scratch, *choice = scratch + c.experts;
-  if (c.score == RouterScore::softmax)
-    softmax(logits, c.experts, scores);
-  else
-    for (int i = 0; i < c.experts; ++i) scores[i] = 1.0f / (1.0f + std::exp(-logits[i]));
+  router_scores(c, logits, scores);
   for (int i = 0; i < c.experts; ++i) choice[i] = bias ? scores[i] + bias[i] : scores[i];
   if (c.group_score != GroupScore::none && c.kept_groups < c.groups) keep_groups(c, choice);
 

@@ -18,6 +18,9 @@ struct RouterConfig {
   bool operator==(const RouterConfig&) const = default;
 };
 
+// scores [experts] from logits [experts]; they may be the same memory.
+void router_scores(const RouterConfig& config, const float* logits, float* scores);
+
 // One token. logits [experts]; bias [experts] is added for the choice only, or null. ids [active] ascending,
 // weights [active] in the same order; ties go to the lower expert, and to the lower group. scratch [2 *
 // experts].

@@ -1,23 +1,11 @@
 #include "ops/router_backward.h"
 
 #include <algorithm>
-#include <cmath>
 #include <numeric>
 #include <vector>
 
 namespace minke {
 namespace {
-
-void scores_of(const RouterConfig& c, const float* logits, float* scores) {
-  if (c.score == RouterScore::sigmoid) {
-    for (int i = 0; i < c.experts; ++i) scores[i] = 1.0f / (1.0f + std::exp(-logits[i]));
-    return;
-  }
-  const float peak = *std::max_element(logits, logits + c.experts);
-  double total = 0;
-  for (int i = 0; i < c.experts; ++i) total += scores[i] = std::exp(logits[i] - peak);
-  for (int i = 0; i < c.experts; ++i) scores[i] = static_cast<float>(scores[i] / total);
-}
 
 // From the gradient by scores to that by logits; dscore(i) is asked for every expert.
 template <typename F>
@@ -36,7 +24,7 @@ void scores_backward(const RouterConfig& c, const float* scores, float* dlogits,
 
 void route_backward(const RouterConfig& c, const float* logits, const int32_t* ids, const float* dweights,
                     float* scratch, float* dlogits) {
-  scores_of(c, logits, scratch);
+  router_scores(c, logits, scratch);
   double total = 0, along = 0;
   for (int k = 0; k < c.active; ++k) {
     total += scratch[ids[k]];
@@ -59,7 +47,7 @@ double balance_loss(const RouterConfig& c, const float* logits, int tokens, doub
   std::vector<int> best(experts);
   for (int t = 0; t < tokens; ++t) {
     float* s = &scores[static_cast<size_t>(t) * experts];
-    scores_of(c, logits + int64_t{t} * c.experts, s);
+    router_scores(c, logits + int64_t{t} * c.experts, s);
     std::iota(best.begin(), best.end(), 0);
     std::partial_sort(best.begin(), best.begin() + c.active, best.end(),
                       [&](int a, int b) { return s[a] != s[b] ? s[a] > s[b] : a < b; });

@@ -1,21 +1,6 @@
 #include "ops/rows.h"
 
-#include <algorithm>
-
 namespace minke {
-namespace {
-
-// f(row) over the rows, on as many threads as the work is worth: a region costs about as much as 4,000
-// numbers.
-template <typename F>
-void for_rows(const Context& ctx, int rows, int64_t numbers_a_row, const F& f) {
-  const int64_t grain = std::max<int64_t>(1, 4096 / std::max<int64_t>(1, numbers_a_row));
-  ctx.pool.for_each(rows, grain, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) f(r);
-  });
-}
-
-}  // namespace
 
 void rmsnorm(const Context& ctx, const Rows& x, const float* w, float eps, float* out, int64_t out_stride) {
   for_rows(ctx, x.count, x.cols, [&](int64_t r) {
@@ -50,10 +35,9 @@ void normalise_heads(const Context& ctx, float* x, int rows, int64_t stride, int
   });
 }
 
-void silu_mul(const Context& ctx, float* gate, const float* up, int rows, int cols) {
-  for_rows(ctx, rows, cols, [&](int64_t r) {
-    float* g = gate + r * cols;
-    ctx.kernels.silu_mul(g, up + r * cols, cols, g);
+void silu_mul(const Context& ctx, const float* gate, const float* up, int rows, int cols, float* out) {
+  ctx.pool.for_each(int64_t{rows} * cols, 4096, [&](int64_t begin, int64_t end, int) {
+    ctx.kernels.silu_mul(gate + begin, up + begin, static_cast<int>(end - begin), out + begin);
   });
 }
 

@@ -1,6 +1,5 @@
 #include "ops/rows_backward.h"
 
-#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -9,19 +8,14 @@ namespace {
 
 constexpr int kColumns = 64;  // of a weight's gradient that a thread sums over all rows
 
-int64_t rows_a_piece(int64_t numbers_a_row) {
-  return std::max<int64_t>(1, 4096 / std::max<int64_t>(1, numbers_a_row));
-}
-
 }  // namespace
 
 void rmsnorm_backward(const Context& ctx, const Rows& x, const float* w, float eps, const Rows& dy, float* dx,
                       int64_t dx_stride, float* dw) {
   std::vector<float> scales(static_cast<size_t>(x.count));
-  ctx.pool.for_each(x.count, rows_a_piece(x.cols), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r)
-      scales[static_cast<size_t>(r)] = ctx.kernels.training.rmsnorm_backward(
-          x.data + r * x.stride, w, eps, dy.data + r * dy.stride, x.cols, dx + r * dx_stride);
+  for_rows(ctx, x.count, x.cols, [&](int64_t r) {
+    scales[static_cast<size_t>(r)] = ctx.kernels.training.rmsnorm_backward(
+        x.data + r * x.stride, w, eps, dy.data + r * dy.stride, x.cols, dx + r * dx_stride);
   });
   if (!dw) return;
   ctx.pool.for_each(x.cols, kColumns, [&](int64_t begin, int64_t end, int) {
@@ -41,15 +35,13 @@ void layernorm_backward(const Context& ctx, const Rows& x, const float* w, float
   };
   std::vector<Moments> moments(static_cast<size_t>(x.count));
   const int n = x.cols;
-  ctx.pool.for_each(x.count, rows_a_piece(n), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) {
-      const float* from = x.data + r * x.stride;
-      double mean = 0, variance = 0;
-      for (int i = 0; i < n; ++i) mean += from[i];
-      mean /= n;
-      for (int i = 0; i < n; ++i) variance += (from[i] - mean) * (from[i] - mean);
-      moments[static_cast<size_t>(r)] = {mean, 1 / std::sqrt(variance / n + static_cast<double>(eps))};
-    }
+  for_rows(ctx, x.count, n, [&](int64_t r) {
+    const float* from = x.data + r * x.stride;
+    double mean = 0, variance = 0;
+    for (int i = 0; i < n; ++i) mean += from[i];
+    mean /= n;
+    for (int i = 0; i < n; ++i) variance += (from[i] - mean) * (from[i] - mean);
+    moments[static_cast<size_t>(r)] = {mean, 1 / std::sqrt(variance / n + static_cast<double>(eps))};
   });
   ctx.pool.for_each(n, kColumns, [&](int64_t begin, int64_t end, int) {
     for (int r = 0; r < x.count; ++r) {
@@ -62,39 +54,35 @@ void layernorm_backward(const Context& ctx, const Rows& x, const float* w, float
     }
   });
   // Behind the sums over rows, since dx may take dy's place.
-  ctx.pool.for_each(x.count, rows_a_piece(n), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) {
-      const auto [mean, scale] = moments[static_cast<size_t>(r)];
-      const float *from = x.data + r * x.stride, *back = dy.data + r * dy.stride;
-      double sum = 0, along = 0;
-      for (int i = 0; i < n; ++i) {
-        const double d = double{back[i]} * w[i];
-        sum += d;
-        along += d * (from[i] - mean) * scale;
-      }
-      float* to = dx + r * dx_stride;
-      for (int i = 0; i < n; ++i)
-        to[i] = static_cast<float>(scale *
-                                   (double{back[i]} * w[i] - sum / n - (from[i] - mean) * scale * along / n));
+  for_rows(ctx, x.count, n, [&](int64_t r) {
+    const auto [mean, scale] = moments[static_cast<size_t>(r)];
+    const float *from = x.data + r * x.stride, *back = dy.data + r * dy.stride;
+    double sum = 0, along = 0;
+    for (int i = 0; i < n; ++i) {
+      const double d = double{back[i]} * w[i];
+      sum += d;
+      along += d * (from[i] - mean) * scale;
     }
+    float* to = dx + r * dx_stride;
+    for (int i = 0; i < n; ++i)
+      to[i] = static_cast<float>(scale *
+                                 (double{back[i]} * w[i] - sum / n - (from[i] - mean) * scale * along / n));
   });
 }
 
 void rope_backward(const Context& ctx, const Rotation& rotation, float* dx, int rows, int64_t stride,
                    int heads, int64_t head_stride) {
   const int angles = rotation.dims / 2;
-  ctx.pool.for_each(rows, rows_a_piece(int64_t{heads} * rotation.dims), [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) {
-      const float *cos = rotation.cos + r * angles, *sin = rotation.sin + r * angles;
-      for (int h = 0; h < heads; ++h) {
-        float* x = dx + r * stride + h * head_stride;
-        for (int i = 0; i < angles; ++i) {
-          float& a = rotation.half ? x[i] : x[2 * i];
-          float& b = rotation.half ? x[i + angles] : x[2 * i + 1];
-          const float p = a, q = b;
-          a = p * cos[i] + q * sin[i];
-          b = q * cos[i] - p * sin[i];
-        }
+  for_rows(ctx, rows, int64_t{heads} * rotation.dims, [&](int64_t r) {
+    const float *cos = rotation.cos + r * angles, *sin = rotation.sin + r * angles;
+    for (int h = 0; h < heads; ++h) {
+      float* x = dx + r * stride + h * head_stride;
+      for (int i = 0; i < angles; ++i) {
+        float& a = rotation.half ? x[i] : x[2 * i];
+        float& b = rotation.half ? x[i + angles] : x[2 * i + 1];
+        const float p = a, q = b;
+        a = p * cos[i] + q * sin[i];
+        b = q * cos[i] - p * sin[i];
       }
     }
   });

@@ -2,30 +2,24 @@
 
 #include <algorithm>
 #include <array>
+#include <numeric>
 #include <queue>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "text/hash.h"
-#include "text/utf8.h"
+#include "text/vocabulary.h"
 
 namespace minke {
 namespace {
 
-// [byte] the code point it is written as, and the bytes in the order of these.
-struct ByteLevel {
-  ByteLevel() {
-    char32_t next = 0x100;
-    for (int byte = 0; byte < 256; ++byte) {
-      const bool itself = (byte >= 0x21 && byte <= 0x7E) || (byte >= 0xA1 && byte <= 0xAC) || byte >= 0xAE;
-      written[static_cast<size_t>(byte)] = itself ? static_cast<char32_t>(byte) : next++;
-      order[static_cast<size_t>(byte)] = static_cast<unsigned char>(byte);
-    }
-    std::ranges::sort(order, {}, [&](unsigned char byte) { return written[byte]; });
-  }
-  std::array<char32_t, 256> written;
-  std::array<unsigned char, 256> order;
-};
+// All bytes, in the order of the characters they are written as.
+std::array<unsigned char, 256> bytes_in_order() {
+  std::array<unsigned char, 256> bytes;
+  std::iota(bytes.begin(), bytes.end(), static_cast<unsigned char>(0));
+  std::ranges::sort(bytes, {}, byte_level_character);
+  return bytes;
+}
 
 using PairKey = uint64_t;  // left << 32 | right
 PairKey key_of(Token left, Token right) {
@@ -40,12 +34,9 @@ struct KeyHash {
 class Learning {
  public:
   Learning(const WordCounts& words, const BpeTraining& training) : training_(training) {
-    const ByteLevel bytes;
     std::array<Token, 256> id;
-    for (size_t i = 0; i < 256; ++i) {
-      id[bytes.order[i]] = static_cast<Token>(i);
-      add_token(std::string(1, static_cast<char>(bytes.order[i])));
-    }
+    for (const unsigned char byte : bytes_in_order())
+      id[byte] = add_token(std::string(1, static_cast<char>(byte)));
     for (size_t i = 0; i < words.size(); ++i) {
       const std::string_view word = words.word(i);
       words_.push_back({tokens_.size(), static_cast<uint32_t>(word.size()), words.count(i)});
@@ -210,13 +201,6 @@ void WordCounts::grow() {
 LearnedBpe learn_bpe(const WordCounts& words, const BpeTraining& training) {
   MINKE_CHECK(training.vocab >= 256);
   return Learning(words, training).run();
-}
-
-std::string byte_level_text(std::string_view bytes) {
-  static const ByteLevel level;
-  std::string text;
-  for (const char c : bytes) append_utf8(text, level.written[static_cast<unsigned char>(c)]);
-  return text;
 }
 
 }  // namespace minke

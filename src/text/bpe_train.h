@@ -55,7 +55,4 @@ struct LearnedBpe {
 // is also what the `tokenizers` library learns. Fewer tokens come back where no pair is left.
 LearnedBpe learn_bpe(const WordCounts& words, const BpeTraining& training);
 
-// The characters files write bytes as, GPT-2's way: the inverse of append_byte_level.
-std::string byte_level_text(std::string_view bytes);
-
 }  // namespace minke

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "text/chat_built_in.h"
 #include "text/deepseek_v32.h"
+#include "text/tokenizer.h"
 
 namespace minke {
 namespace {
@@ -31,6 +32,15 @@ bool flag(const Json& kwargs, std::string_view name, bool otherwise) {
 }
 
 }  // namespace
+
+ChatHints chat_hints(const Tokenizer& tokenizer, std::string architecture) {
+  const auto text_of = [&](std::optional<Token> id) {
+    return id ? std::string(tokenizer.bytes(*id)) : std::string();
+  };
+  return {.architecture = std::move(architecture),
+          .has_token = [&tokenizer](std::string_view text) { return tokenizer.has_added(text); },
+          .tokens = {text_of(tokenizer.bos()), text_of(tokenizer.eos()), {}}};
+}
 
 ChatFormat ChatFormat::choose(std::string_view chat_template, const ChatHints& hints) {
   if (!chat_template.empty()) {

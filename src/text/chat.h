@@ -15,6 +15,8 @@
 
 namespace minke {
 
+class Tokenizer;
+
 // The texts of the tokens a template may name; empty where the model has none (the variable is then
 // undefined).
 struct SpecialTokens {
@@ -27,6 +29,9 @@ struct ChatHints {
   std::function<bool(std::string_view text)> has_token;  // an added token with this text
   SpecialTokens tokens;
 };
+
+// Of a tokenizer, which must outlive the result.
+ChatHints chat_hints(const Tokenizer& tokenizer, std::string architecture = {});
 
 enum class MessageForm {
   as_given,      // the template sees the messages as they are

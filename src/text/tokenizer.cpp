@@ -1,11 +1,13 @@
 #include "text/tokenizer.h"
 
 #include <algorithm>
+#include <system_error>
 #include <utility>
 
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "formats/gguf.h"
 #include "text/tokenizer_draft.h"
 #include "text/utf8.h"
 
@@ -88,6 +90,19 @@ Tokenizer::Tokenizer(Tokenizer&&) noexcept = default;
 Tokenizer& Tokenizer::operator=(Tokenizer&&) noexcept = default;
 Tokenizer::~Tokenizer() = default;
 
+Tokenizer Tokenizer::open(const fs::path& path) {
+  std::error_code unknown;  // what is no folder is opened as a file, which tells what is wrong with it
+  if (fs::is_directory(path, unknown)) {
+    for (const char* name : {"tokenizer.json", "tokenizer.json.gz"})
+      if (fs::exists(path / name, unknown)) return from_file(path / name);
+    throw Error("no tokenizer.json in this folder", path.string(),
+                "it lies beside the weights where they were published");
+  }
+  const std::string name = path.filename().string();
+  if (name.ends_with(".json") || name.ends_with(".json.gz")) return from_file(path);
+  return from_gguf(Gguf::open(path));
+}
+
 std::vector<Token> Tokenizer::encode(std::string_view text, Added added) const {
   std::vector<TextRun> runs;
   if (added != Added::none && !text.empty()) runs.push_back({0, text.size()});
@@ -131,6 +146,10 @@ std::optional<Token> Tokenizer::find(std::string_view text) const {
 
 bool Tokenizer::is_added(Token token) const {
   return impl_->checked(token), impl_->vocabulary().is_added(token);
+}
+bool Tokenizer::has_added(std::string_view text) const {
+  const std::optional<Token> token = find(text);
+  return token && is_added(*token);
 }
 bool Tokenizer::is_special(Token token) const {
   return impl_->checked(token), impl_->vocabulary().kind(token) == TokenKind::special;

@@ -31,6 +31,9 @@ class Tokenizer {
   // templates in files of their own (chat_template.jinja, chat_template.json,
   // additional_chat_templates/NAME.jinja), which go before the config's. Throws Error naming file and field.
   static Tokenizer from_file(const fs::path& tokenizer_json);
+  // A GGUF file, a tokenizer.json or its gzip (by the name), or a folder with one of those two in it. Throws
+  // as the others do, and where the folder holds none.
+  static Tokenizer open(const fs::path& path);
   // The texts of the two files; `name` is what errors call them.
   static Tokenizer from_json(std::string_view tokenizer_json, std::string_view name,
                              std::string_view tokenizer_config = {});
@@ -56,6 +59,7 @@ class Tokenizer {
   int size() const;                                                            // ids are 0 .. size - 1
   std::optional<Token> find(std::string_view added_or_vocabulary_text) const;  // by the text it stands for
   bool is_added(Token token) const;
+  bool has_added(std::string_view text) const;  // an added token stands for this text
   bool is_special(Token token) const;
   bool is_unused(Token token) const;  // padding ids that no text gives: to be masked when sampling
   std::optional<Token> bos() const;

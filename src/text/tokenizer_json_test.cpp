@@ -235,6 +235,18 @@ TEST(TokenizerJson, PrefersTemplatesInFilesOfTheirOwn) {
   expect_says(error_of([&] { Tokenizer::from_file(folder / "none.json"); }), "none.json");
 }
 
+TEST(TokenizerJson, IsOpenedByItsNameOrFoundInAFolder) {
+  const TemporaryFolder folder;
+  expect_says(error_of([&] { Tokenizer::open(folder.path()); }), "no tokenizer.json in this folder");
+  const std::string text = to_string(small_tokenizer());
+  write_text(folder / "tokenizer.json.gz", text);  // compressed or not is seen by its bytes
+  const int size = Tokenizer::open(folder.path()).size();
+  EXPECT_EQ(Tokenizer::open(folder / "tokenizer.json.gz").size(), size);
+  write_text(folder / "other.json", text);
+  EXPECT_EQ(Tokenizer::open(folder / "other.json").size(), size);
+  expect_says(error_of([&] { Tokenizer::open(folder / "none"); }), "none");
+}
+
 // Whatever still loads must encode.
 void use(Bytes bytes) {
   const Tokenizer tokenizer = Tokenizer::from_json(as_text(bytes), "sample");

@@ -15,18 +15,26 @@ namespace {
 constexpr size_t kMaxTokens = size_t{1} << 24, kMaxTokenBytes = size_t{1} << 20, kMaxBytes = size_t{1} << 31;
 constexpr size_t kByteCharacters = 0x144;
 
-// [code point] its byte, or -1.
-constexpr std::array<int16_t, kByteCharacters> make_byte_of_character() {
-  std::array<int16_t, kByteCharacters> table{};
-  for (auto& byte : table) byte = -1;
-  size_t next = 0x100;
-  for (int16_t b = 0; b < 256; ++b) {
+// [byte] the code point it is written as.
+constexpr std::array<char32_t, 256> make_characters() {
+  std::array<char32_t, 256> table{};
+  char32_t next = 0x100;
+  for (char32_t b = 0; b < 256; ++b) {
     const bool itself = (b >= 0x21 && b <= 0x7E) || (b >= 0xA1 && b <= 0xAC) || b >= 0xAE;
-    table[itself ? static_cast<size_t>(b) : next++] = b;
+    table[b] = itself ? b : next++;
   }
   return table;
 }
-constexpr auto kByteOfCharacter = make_byte_of_character();
+constexpr auto kCharacterOfByte = make_characters();
+
+// [code point] its byte, or -1.
+constexpr std::array<int16_t, kByteCharacters> make_bytes() {
+  std::array<int16_t, kByteCharacters> table{};
+  for (auto& byte : table) byte = -1;
+  for (size_t b = 0; b < 256; ++b) table[kCharacterOfByte[b]] = static_cast<int16_t>(b);
+  return table;
+}
+constexpr auto kByteOfCharacter = make_bytes();
 
 bool is_ordinary(TokenKind kind) { return kind == TokenKind::ordinary; }
 
@@ -49,6 +57,14 @@ bool append_byte_level(std::string& out, std::string_view text) {
     out += static_cast<char>(kByteOfCharacter[c]);
   }
   return true;
+}
+
+char32_t byte_level_character(unsigned char byte) { return kCharacterOfByte[byte]; }
+
+std::string byte_level_text(std::string_view bytes) {
+  std::string text;
+  for (const char c : bytes) append_utf8(text, byte_level_character(static_cast<unsigned char>(c)));
+  return text;
 }
 
 Vocabulary::Vocabulary(std::span<const std::string_view> texts, std::span<const TokenKind> kinds)

@@ -18,6 +18,9 @@ namespace minke {
 // 0xFF as themselves, the 68 others in order as U+0100 to U+0143. Appends the bytes of `text`; false where it
 // has other characters.
 bool append_byte_level(std::string& out, std::string_view text);
+// The way back: of one byte, and of several as UTF-8.
+char32_t byte_level_character(unsigned char byte);
+std::string byte_level_text(std::string_view bytes);
 
 enum class TokenKind : uint8_t {
   ordinary,  // written byte by byte, reached by merges

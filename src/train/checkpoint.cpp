@@ -7,24 +7,21 @@
 #include <fmt/format.h>
 
 #include "base/error.h"
+#include "base/hash128.h"
 #include "base/json.h"
 #include "formats/folder.h"
 #include "formats/safetensors.h"
-#include "text/hash.h"
 
 namespace minke {
 namespace {
 
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr std::string_view kPrefix = "step-", kSuffix = ".safetensors";
 constexpr const char* kParts[] = {"weights", "first_moments", "second_moments"};
 
 Bytes bytes_of(std::span<const float> values) {
   return {reinterpret_cast<const std::byte*>(values.data()), values.size_bytes()};
 }
-
-std::string sum_of(Bytes bytes) { return fmt::format("{:016x}", hash_bytes(as_text(bytes))); }
-std::string identity_sum(const std::string& identity) { return sum_of(as_bytes(identity)); }
 
 std::vector<fs::path> all_checkpoints(const fs::path& folder) {
   std::error_code none;
@@ -69,7 +66,7 @@ Json state_of(const Safetensors& file, const std::string& identity) {
       if (state.at("version").as_int() != kVersion)
         throw Error(
             fmt::format("is of version {}, this program writes {}", state.at("version").as_int(), kVersion));
-      if (state.at("run").as_string() != identity_sum(identity))
+      if (state.at("run").as_string() != hex(hash128(identity)))
         throw Error("is of another run: its model, data, stages or seed were not these", {},
                     "train to another output folder, or give the config it was made with");
     } catch (const Error& e) {
@@ -89,12 +86,12 @@ void write_checkpoint(const fs::path& folder, int64_t number, const std::string&
   if (failed) throw Error(fmt::format("cannot be made: {}", failed.message()), folder.string());
   const std::span<float> parts[] = {numbers.weights, numbers.first, numbers.second};
   std::vector<TensorView> tensors;
-  Json state = JsonObject{{"version", kVersion}, {"run", identity_sum(identity)}};
+  Json state = JsonObject{{"version", kVersion}, {"run", hex(hash128(identity))}};
   state.set("position", to_json(position));
   for (size_t i = 0; i < 3; ++i) {
     const Bytes bytes = bytes_of(parts[i]);
     tensors.push_back({.name = kParts[i], .shape = {static_cast<int64_t>(parts[i].size())}, .bytes = bytes});
-    state.set(kParts[i], sum_of(bytes));
+    state.set(kParts[i], hex(hash128(bytes)));
   }
   const std::pair<std::string, std::string> metadata = {"minke.training", to_string(state)};
   save_safetensors(folder / fmt::format("{}{:09}{}", kPrefix, number, kSuffix), tensors, {&metadata, 1});
@@ -132,7 +129,7 @@ RunPosition read_checkpoint(const fs::path& path, const std::string& identity, c
           t->bytes.size() != parts[i].size_bytes())
         throw Error(fmt::format("'{}' is missing, or of another size", kParts[i]), {},
                     "an older checkpoint may lie beside it");
-      if (sum_of(t->bytes) != state.at(kParts[i]).as_string())
+      if (hex(hash128(t->bytes)) != state.at(kParts[i]).as_string())
         throw Error(fmt::format("'{}' is damaged", kParts[i]), {},
                     "take it away: an older one may lie beside it");
     }

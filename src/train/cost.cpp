@@ -19,7 +19,7 @@ RunMemory stage_memory(const RunConfig& run, const StageConfig& stage, int threa
   const int64_t adapters = adapter_bytes(stage.config, stage.lora);
   m.weights = parameter_bytes(stage.config) + adapters;
   m.gradients = parameter_bytes(stage.config, trained_weights(stage)) + adapters;
-  m.moments = 2 * m.gradients;
+  m.moments = m.gradients + parameter_bytes(stage.config, adam_weights(stage)) + adapters;
   if (stage.muon) {
     std::vector<MatrixSize> sizes;
     for_each_weight(stage.config, [&, chosen = trained_weights(stage)](const WeightSlot& slot) {

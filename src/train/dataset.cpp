@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "base/thread_pool.h"
+#include "text/fingerprint.h"
 #include "text/hash.h"
 #include "train/chat_text.h"
 #include "train/duplicates.h"
@@ -28,7 +29,7 @@ struct Candidate {
   Document document;
   std::string_view text;  // what tells duplicates
   std::string chat_text;
-  Fingerprint hash{};
+  Hash128 hash;
   TextSketch sketch;
   bool kept = true, fim = false;
   std::vector<LearnedTokens> samples;
@@ -129,7 +130,7 @@ class Making {
       all.tokens.insert(all.tokens.end(), tokens.begin(), tokens.end());
     };
     if (tokenizer_.add_bos() && tokenizer_.bos()) all.tokens.push_back(*tokenizer_.bos());
-    Random random(options_.seed ^ c.hash[0], kFimStream);
+    Random random(options_.seed ^ c.hash.high, kFimStream);
     c.fim = options_.fim > 0 && random.uniform() < options_.fim;
     if (c.fim) {
       const FimTokens fim = *tokenizer_.fim();
@@ -165,13 +166,13 @@ class Making {
     ++origin.documents;
     origin.bytes += static_cast<int64_t>(c.text.size());
     for (const LearnedTokens& sample : c.samples)
-      if (!sample.tokens.empty()) spool_.add(sample, mix_bits(c.hash[0] ^ mix_bits(options_.seed)));
+      if (!sample.tokens.empty()) spool_.add(sample, mix_bits(c.hash.high ^ mix_bits(options_.seed)));
   }
 
   const Tokenizer& tokenizer_;
   const DatasetOptions& options_;
   Spool& spool_;
-  std::set<Fingerprint> seen_;
+  std::set<Hash128> seen_;
   NearDuplicates near_;
   ThreadPool pool_;
   Counts counts_;
@@ -227,7 +228,7 @@ class SetWriter {
 
   Json write(const std::string& name, const std::vector<Placed>& placed) {
     ShardSet set{
-        .id = {mix_bits(spool_.hash()[0] ^ hash_bytes(name)), mix_bits(spool_.hash()[1] ^ options_.seed)},
+        .id = {mix_bits(spool_.hash().high ^ hash_bytes(name)), mix_bits(spool_.hash().low ^ options_.seed)},
         .tokenizer = fingerprint(tokenizer_),
         .vocab = tokenizer_.size(),
         .row = options_.packing == Packing::whole ? options_.row : 0,

@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <string>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "base/error.h"
 #include "base/random.h"
 #include "text/hash.h"
@@ -61,7 +58,7 @@ void each_word(std::string_view text, F&& f) {
 
 }  // namespace
 
-Fingerprint text_hash(std::string_view text) {
+Hash128 text_hash(std::string_view text) {
   std::string plain;
   plain.reserve(text.size());
   bool space = false;
@@ -74,8 +71,7 @@ Fingerprint text_hash(std::string_view text) {
     space = false;
     plain += c;
   }
-  const XXH128_hash_t h = XXH3_128bits(plain.data(), plain.size());
-  return {h.high64, h.low64};
+  return hash128(plain);
 }
 
 TextSketch sketch(std::string_view text) {

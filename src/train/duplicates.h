@@ -6,12 +6,12 @@
 #include <string_view>
 #include <vector>
 
-#include "text/fingerprint.h"
+#include "base/hash128.h"
 
 namespace minke {
 
-// XXH3 (128 bits) of the text with every run of white space as one space, and none at its ends.
-Fingerprint text_hash(std::string_view text);
+// Of the text with every run of white space as one space, and none at its ends.
+Hash128 text_hash(std::string_view text);
 
 // MinHash (Broder 1997) of the text's shingles, which are five words in a row: of 128 hash functions the
 // smallest values, as far as they are needed to find and to compare.

@@ -13,17 +13,8 @@ namespace {
 
 void add_bias(const Context& ctx, float* x, int rows, const Mat& bias) {
   if (!bias) return;
-  ctx.pool.for_each(rows, 16, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) ctx.kernels.add(x + r * bias.cols, bias.f32(), bias.cols);
-  });
-}
-
-// f(row) for each row.
-template <typename F>
-void for_each_row(const Context& ctx, int rows, const F& f) {
-  ctx.pool.for_each(rows, 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) f(r);
-  });
+  for_rows(ctx, rows, bias.cols,
+           [&](int64_t r) { ctx.kernels.add(x + r * bias.cols, bias.f32(), bias.cols); });
 }
 
 float index_scale(const IndexerConfig& x) {
@@ -46,6 +37,7 @@ DocumentShape LayerPass::attention_shape(const Selection& chosen) const {
     shape.value_width = c.mla->v;
   }
   if (sparse) shape.selection = &chosen;
+  shape.precision = precision;
   return shape;
 }
 
@@ -59,7 +51,7 @@ void LayerPass::attention() {
   if (c.indexer && objective.indexer != IndexerPart::none) index();
   const Selection chosen = selection();
   document_attention(ctx, s.work, attention_shape(chosen), k.q, k.k, k.v, k.attended);
-  for_each_row(ctx, n, [&](int64_t r) { std::copy_n(k.input + r * c.dim, c.dim, k.middle + r * c.dim); });
+  for_rows(ctx, n, c.dim, [&](int64_t r) { std::copy_n(k.input + r * c.dim, c.dim, k.middle + r * c.dim); });
   project_to(k.attended, w.wo, k.middle, true);
   adapt_to(k.attended, of_layer(model.adapters).wo, k.middle);
   add_bias(ctx, k.middle, n, w.bo);
@@ -98,7 +90,7 @@ void LayerPass::mla() {
     const MatrixView keys{w.k_b.f32() + int64_t{h} * m.kv_lora * m.nope, m.kv_lora, m.nope, m.nope, false};
     matmul(ctx, precision, view(rows(k.latent, m.kv_lora)), keys, k.k + h * head, width);
   }
-  for_each_row(ctx, n, [&](int64_t r) {  // the rotated part is the same for every head
+  for_rows(ctx, n, c.heads * m.rope, [&](int64_t r) {  // the rotated part is the same for every head
     for (int h = 0; h < c.heads; ++h)
       std::copy_n(k.kv_down + r * down + m.kv_lora, m.rope, k.k + r * width + h * head + m.nope);
   });
@@ -114,8 +106,8 @@ void LayerPass::index() {
             k.index_k, x.width);
   rope(ctx, rotation(true), k.index_k, n, x.width, 1, x.width);
   project_to(k.attn_in, w.index_weights, k.index_w, false, true);
-  for_each_row(ctx, n,
-               [&](int64_t r) { ctx.kernels.scale(k.index_w + r * x.heads, index_scale(x), x.heads); });
+  for_rows(ctx, n, x.heads,
+           [&](int64_t r) { ctx.kernels.scale(k.index_w + r * x.heads, index_scale(x), x.heads); });
   project_to(k.q_latent, w.index_q, k.index_q, false, true);
   rope(ctx, rotation(true), k.index_q, n, width, x.heads, x.width);
   if (!objective.selects()) return;
@@ -177,7 +169,7 @@ void LayerPass::mla_backward() {
     return;
   }
   project_back(k.q_latent, w.wq_b, g.wq_b, s.dq, s.dq_latent, false);
-  for_each_row(ctx, n, [&](int64_t r) { std::fill_n(s.dq_down + r * m.q_lora, m.q_lora, 0.0f); });
+  for_rows(ctx, n, m.q_lora, [&](int64_t r) { std::fill_n(s.dq_down + r * m.q_lora, m.q_lora, 0.0f); });
   rmsnorm_backward(ctx, rows(k.q_down, m.q_lora), w.q_a_norm.f32(), kLatentEps, rows(s.dq_latent, m.q_lora),
                    s.dq_down, m.q_lora, data(g.q_a_norm));
   project_back(k.attn_in, w.wq_a, g.wq_a, s.dq_down, s.dnormed, true);
@@ -197,7 +189,7 @@ void LayerPass::latent_backward() {
       matmul(ctx, precision, transposed(rows(k.latent, m.kv_lora)), view(dkeys), data(g.k_b) + part, m.nope,
              true);
   }
-  for_each_row(ctx, n, [&](int64_t r) {
+  for_rows(ctx, n, down + c.heads * m.rope, [&](int64_t r) {
     float* to = s.dkv_down + r * down;
     std::fill_n(to, down, 0.0f);
     for (int h = 0; h < c.heads; ++h)
@@ -223,8 +215,8 @@ double LayerPass::index_backward() {
   index_scores_backward(ctx, s.work, index, s.index_scores, stride, s.dindex_q, s.dindex_k, s.dindex_w);
   rope_backward(ctx, rotation(true), s.dindex_q, n, width, x.heads, x.width);
   project_back(k.q_latent, w.index_q, g.index_q, s.dindex_q, nullptr, false, true);
-  for_each_row(ctx, n,
-               [&](int64_t r) { ctx.kernels.scale(s.dindex_w + r * x.heads, index_scale(x), x.heads); });
+  for_rows(ctx, n, x.heads,
+           [&](int64_t r) { ctx.kernels.scale(s.dindex_w + r * x.heads, index_scale(x), x.heads); });
   project_back(k.attn_in, w.index_weights, g.index_weights, s.dindex_w, nullptr, false, true);
   rope_backward(ctx, rotation(true), s.dindex_k, n, x.width, 1, x.width);
   layernorm_backward(ctx, rows(k.index_down, x.width), w.index_k_norm.f32(), kLatentEps,

@@ -39,9 +39,7 @@ void LayerPass::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, const
   project_to(k.ffn_in, up, k.up);
   adapt_to(k.ffn_in, a.gate, k.gate);
   adapt_to(k.ffn_in, a.up, k.up);
-  ctx.pool.for_each(int64_t{n} * gate.rows, 16384, [&](int64_t begin, int64_t end, int) {
-    ctx.kernels.silu_mul(k.gate + begin, k.up + begin, static_cast<int>(end - begin), s.inner + begin);
-  });
+  silu_mul(ctx, k.gate, k.up, n, gate.rows, s.inner);
   project_to(s.inner, down, out, true);
   adapt_to(s.inner, a.down, out);
 }
@@ -80,9 +78,7 @@ void LayerPass::ffn_backward(Losses& losses) {
 void LayerPass::gated_mlp_backward(const Mat (&weights)[3], const Mat (&gradients)[3], const LayerAdapters& a,
                                    const LayerAdapters& to, bool add) {
   const int inter = weights[0].rows;
-  ctx.pool.for_each(int64_t{n} * inter, 16384, [&](int64_t begin, int64_t end, int) {
-    ctx.kernels.silu_mul(k.gate + begin, k.up + begin, static_cast<int>(end - begin), s.inner + begin);
-  });
+  silu_mul(ctx, k.gate, k.up, n, inter, s.inner);
   project_back(s.inner, weights[2], gradients[2], s.dhidden, s.dinner, false);
   adapt_back(s.inner, a.down, to.down, s.dhidden, s.dinner);
   silu_mul_backward(ctx, k.gate, k.up, s.dinner, n, inter, s.dgate, s.dinner);

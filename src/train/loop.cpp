@@ -10,6 +10,7 @@
 
 #include "base/error.h"
 #include "model/load.h"
+#include "text/fingerprint.h"
 #include "train/cost.h"
 #include "train/log.h"
 #include "train/report.h"

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "formats/test_files.h"
+#include "train/cost.h"
 #include "train/save.h"
 #include "train/shards.h"
 #include "train/test_train.h"
@@ -154,6 +155,31 @@ TEST(Loop, StoppedAnywhereAndResumedItEndsWithTheSameBits) {
   }
 }
 
+TEST(Loop, MuonKeepsOneMomentAndResumesToTheSameBits) {
+  const TemporaryFolder whole_folder, folder;
+  const std::string stages = stage(R"(, "optimizer": "muon")", 8);
+  const RunConfig whole = run_config(whole_folder, kDeepSeek, stages),
+                  run = run_config(folder, kDeepSeek, stages),
+                  adam = run_config(folder, kDeepSeek, stage("", 8));
+  Machine m;
+  ASSERT_EQ(train(m.ctx, whole, hooks(), false), Outcome::done);
+  RunHooks h = hooks();
+  int64_t steps = 0;
+  h.stopped = [&] { return ++steps == 3; };
+  ASSERT_EQ(train(m.ctx, run, h, false), Outcome::stopped);
+  const Safetensors checkpoint = Safetensors::open(newest_checkpoint(checkpoint_folder(run)).value());
+  int64_t vectors = 0;  // numbers that AdamW moves, here and in the plan
+  for_each_weight(run.config, [&](const WeightSlot& slot) {
+    if (!is_hidden_matrix(slot) && slot.role != Role::router_bias) vectors += slot.count();
+  });
+  const auto numbers = [&](const char* name) { return checkpoint.tensor(name)->shape.at(0); };
+  EXPECT_GE(numbers("second_moments"), vectors);
+  EXPECT_LT(numbers("second_moments"), numbers("first_moments") / 2);
+  EXPECT_LT(run_memory(run, 2).moments, run_memory(adam, 2).moments);
+  ASSERT_EQ(train(m.ctx, run, hooks(), true), Outcome::done);
+  EXPECT_EQ(saved_weights(run), saved_weights(whole));
+}
+
 TEST(Loop, KilledAtRandomMomentsItEndsWithTheSameBits) {
   const TemporaryFolder whole_folder, folder;
   const RunConfig whole = run_config(whole_folder, kDeepSeek, stage("", 40)),
@@ -281,7 +307,10 @@ TEST(Checkpoint, DamageIsNamed) {
   const RunNumbers all{numbers, numbers, numbers};
   write_checkpoint(folder.path(), 7, "run", {}, all, 1);
   const fs::path file = newest_checkpoint(folder.path()).value();
-  std::string bytes = read_file(file);
+  std::string bytes = read_file(file), old = bytes;
+  old[old.find('2', old.find("version"))] = '1';
+  write_text(file, old);
+  expect_says(error_of([&] { read_checkpoint(file, "run", all); }), "is of version 1, this program writes 2");
   bytes[bytes.size() - 3] ^= 1;
   write_text(file, bytes);
   const std::string error = error_of([&] { read_checkpoint(file, "run", all); });

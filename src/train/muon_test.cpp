@@ -19,9 +19,7 @@ struct Tensor {
         gradient(random_floats(random, int64_t{rows} * cols)),
         momentum(random_floats(random, int64_t{rows} * cols)) {}
   TrainedTensor view() {
-    return {
-        "",   weight.data(), gradient.data(), momentum.data(), nullptr, int64_t{size.rows} * size.cols, true,
-        size, true};
+    return {"", weight.data(), gradient.data(), momentum.data(), nullptr, size, true, true};
   }
 };
 
@@ -72,7 +70,7 @@ void step(std::vector<Tensor>& tensors, int threads, Precision precision, double
   TestContext test(threads);
   std::vector<TrainedTensor> views;
   for (Tensor& t : tensors) views.push_back(t.view());
-  muon_step(test.ctx, precision, {}, rate, 0.5, views, MuonSpace(views));
+  muon_step(test.ctx, precision, {}, rate, 0.5, views, Memory(muon_bytes(views), "the iteration"));
 }
 
 TEST(Muon, MovesAlongTheOrthogonalisedMomentum) {

@@ -18,8 +18,8 @@ struct Share {
 std::vector<Share> shares_of(std::span<const TrainedTensor> tensors) {
   std::vector<Share> shares;
   for (size_t i = 0; i < tensors.size(); ++i)
-    for (int64_t begin = 0; begin < tensors[i].count; begin += kShare)
-      shares.push_back({i, begin, std::min(begin + kShare, tensors[i].count)});
+    for (int64_t begin = 0; begin < tensors[i].count(); begin += kShare)
+      shares.push_back({i, begin, std::min(begin + kShare, tensors[i].count())});
   return shares;
 }
 
@@ -30,8 +30,8 @@ std::vector<TrainedTensor> trained_tensors(const Config& config, const Weights& 
                                            const Weights& second) {
   std::vector<TrainedTensor> tensors;
   for_each_pair(config, weights, gradients, [&](const WeightSlot& slot, const Mat& w, const Mat& g) {
-    tensors.push_back({describe(slot), data(w), data(g), nullptr, nullptr, slot.count(), !slot.vector,
-                       MatrixSize{slot.rows, slot.cols}, is_hidden_matrix(slot)});
+    tensors.push_back({describe(slot), data(w), data(g), nullptr, nullptr, MatrixSize{slot.rows, slot.cols},
+                       !slot.vector, is_hidden_matrix(slot)});
   });
   size_t i = 0;
   for_each_pair(config, first, second, [&](const WeightSlot&, const Mat& m, const Mat& v) {
@@ -53,7 +53,7 @@ std::vector<TrainedTensor> trained_tensors(const Adapters& adapters, const Adapt
       const Mat& m = adapter.*part;
       tensors.push_back(
           {fmt::format("adapter {} of {} of layer {}", part == &Adapter::a ? 'A' : 'B', matrix.name, layer),
-           data(m), in(gradients), in(first), in(second), int64_t{m.rows} * m.cols, true});
+           data(m), in(gradients), in(first), in(second), MatrixSize{m.rows, m.cols}, true});
     }
   });
   return tensors;

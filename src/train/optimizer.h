@@ -17,16 +17,17 @@ struct AdamW {
 
 struct MatrixSize {
   int rows = 0, cols = 0;
+  int64_t count() const { return int64_t{rows} * cols; }
 };
 
-// One tensor in step with its gradient and moments, `count` numbers each.
+// One tensor in step with its gradient and moments, all of one size.
 struct TrainedTensor {
-  std::string name;  // "wq of layer 3"
-  float *weight, *gradient, *first, *second;
-  int64_t count;
+  std::string name;                           // "wq of layer 3"
+  float *weight, *gradient, *first, *second;  // second: null where Muon moves it
+  MatrixSize size;                            // of a vector: one row
   bool decays;
-  MatrixSize size = {};
   bool hidden = false;  // a matrix between the embedding and the head, and no router
+  int64_t count() const { return size.count(); }
 };
 
 // Whether a weight is one, for plans.
@@ -34,7 +35,7 @@ inline bool is_hidden_matrix(const WeightSlot& slot) {
   return slot.layer >= 0 && !slot.vector && slot.role != Role::router;
 }
 
-// The weights that have a gradient. The sets share one config; the last two are chosen as gradients is.
+// The weights that have a gradient. The sets share one config.
 std::vector<TrainedTensor> trained_tensors(const Config& config, const Weights& weights,
                                            const Weights& gradients, const Weights& first,
                                            const Weights& second);

@@ -92,7 +92,7 @@ TEST(TrainPass, GradientsOfWholeModelsAreDifferencesOfTheirLoss) {
     t.pass(options, batch);
     const auto loss_at = [&](double step) {
       for (const TrainedTensor& tensor : t.tensors)
-        for (int64_t i = 0; i < tensor.count; ++i)
+        for (int64_t i = 0; i < tensor.count(); ++i)
           tensor.weight[i] += static_cast<float>(step) * tensor.gradient[i];
       return evaluate_pass(t.ctx, options, t.trainee(), t.state, batch).language;
     };

@@ -38,7 +38,7 @@ class Folder {
   void add(const WeightSlot& slot, const Mat& m) {
     if (slot.role == Role::v_b) return;  // with k_b
     const std::string name = sources_of(c_, slot, Container::hugging_face).front().name;
-    const bool turn = is_turned(slot.role) && !c_.rope.half && rope_half_in(c_, Container::hugging_face);
+    const bool turn = has_rope_rows(slot.role) && !c_.rope.half && rope_half_in(c_, Container::hugging_face);
     if (slot.role == Role::k_b) return add_latent(name, slot);
     if (slot.vector) {
       const int64_t dims = c_.head_dim;
@@ -83,8 +83,6 @@ class Folder {
   std::vector<Tensor> tensors_;
 };
 
-int64_t bytes_of(const Tensor& t) { return byte_size(t.view).value(); }
-
 void write_tensor(UnfinishedOutput& out, const Tensor& t) {
   const int64_t cols = t.view.shape.back(), rows = t.view.count() / cols,
                 bytes = row_bytes(t.view.format, cols);
@@ -102,38 +100,17 @@ void write_tensor(UnfinishedOutput& out, const Tensor& t) {
   }
 }
 
-// Shards of about kShardBytes, and their index where there are several.
 void write_weights(UnfinishedOutput& out, std::span<const Tensor> tensors) {
-  std::vector<size_t> ends;
-  int64_t here = 0, all = 0;
-  for (size_t i = 0; i < tensors.size(); ++i) {
-    if (here > 0 && here + bytes_of(tensors[i]) > kShardBytes) {
-      ends.push_back(i);
-      here = 0;
-    }
-    here += bytes_of(tensors[i]);
-    all += bytes_of(tensors[i]);
-  }
-  ends.push_back(tensors.size());
-  std::vector<std::pair<std::string, std::string>> shard_of;
-  size_t begin = 0;
-  for (size_t shard = 0; shard < ends.size(); begin = ends[shard++]) {
-    const std::string name = ends.size() == 1
-                                 ? "model.safetensors"
-                                 : fmt::format("model-{:05}-of-{:05}.safetensors", shard + 1, ends.size());
-    const std::span<const Tensor> part = tensors.subspan(begin, ends[shard] - begin);
-    std::vector<TensorView> views;
-    for (const Tensor& t : part) {
-      views.push_back(t.view);
-      shard_of.emplace_back(t.view.name, name);
-    }
-    const std::pair<std::string, std::string> format = {"format", "pt"};
-    out.begin(name);
-    out.write(as_bytes(safetensors_header(views, {&format, 1})));
-    for (const Tensor& t : part) write_tensor(out, t);
+  std::vector<TensorView> views;
+  for (const Tensor& t : tensors) views.push_back(t.view);
+  const SafetensorsShards made = safetensors_shards(views, shard_ends(views, kShardBytes));
+  for (const SafetensorsShards::Shard& shard : made.shards) {
+    out.begin(shard.name);
+    out.write(as_bytes(shard.header));
+    for (const Tensor& t : tensors.subspan(shard.begin, shard.end - shard.begin)) write_tensor(out, t);
     out.end();
   }
-  if (ends.size() > 1) out.write_file("model.safetensors.index.json", safetensors_index(shard_of, all));
+  if (!made.index.empty()) out.write_file(kSafetensorsIndexName, made.index);
 }
 
 UnfinishedOutput new_folder(const fs::path& path) {
@@ -167,7 +144,7 @@ void save_adapters(const fs::path& folder, const Config& config, const LoraConfi
     const std::string name =
         fmt::format("base_model.model.model.layers.{}.{}.{}.lora_", layer, matrix.block, matrix.name);
     Mat b = adapter.b;
-    if (turn && is_turned(matrix.role)) {
+    if (turn && has_rope_rows(matrix.role)) {
       std::vector<float>& rows = turned.emplace_back();
       for (int64_t r = 0; r < b.rows; ++r) {
         const float* from = b.f32() + turned_row(r, config.head_dim, true) * b.cols;

@@ -5,9 +5,6 @@
 #include <memory>
 #include <system_error>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include <fmt/format.h>
 
 #include "base/error.h"
@@ -28,17 +25,15 @@ struct Header {
   uint32_t token_bytes, vocab;
   uint32_t row, index, count, zero;
   uint64_t tokens, documents;
-  Fingerprint set, tokenizer;
-  Fingerprint content;   // XXH3 of all that follows the header
-  Fingerprint checksum;  // XXH3 of the header with this field zero
+  Hash128 set, tokenizer;
+  Hash128 content;   // of all that follows the header
+  Hash128 checksum;  // of the header with this field zero
 };
 static_assert(sizeof(Header) == 120);
 
-Fingerprint as_fingerprint(XXH128_hash_t h) { return {h.high64, h.low64}; }
-
-Fingerprint checksum(Header header) {
+Hash128 checksum(Header header) {
   header.checksum = {};
-  return as_fingerprint(XXH3_128bits(&header, sizeof header));
+  return hash128(std::as_bytes(std::span(&header, 1)));
 }
 
 uint64_t padded(uint64_t bytes) { return (bytes + 7) / 8 * 8; }
@@ -151,7 +146,7 @@ void write_shard(const fs::path& path, const ShardSet& set, int index, const Sha
   header.set = set.id;
   header.tokenizer = set.tokenizer;
   const std::vector<std::byte> body = body_of(content, header.token_bytes, set.vocab);
-  header.content = as_fingerprint(XXH3_128bits(body.data(), body.size()));
+  header.content = hash128(body);
   header.checksum = checksum(header);
   AtomicFile file(path);
   file.write(std::as_bytes(std::span(&header, 1)));
@@ -166,7 +161,7 @@ TokenShards::Shard TokenShards::open_one(const fs::path& path, const Expected& e
   const Header header = read_header(bytes);
   check_expected(header, expected);
   const Bytes body = bytes.subspan(sizeof header);
-  if (expected.check_content && as_fingerprint(XXH3_128bits(body.data(), body.size())) != header.content)
+  if (expected.check_content && hash128(body) != header.content)
     throw Error("its content is damaged: the checksum disagrees", {}, kDamaged);
   const uint64_t token_bytes = padded(header.tokens * header.token_bytes);
   shard.token_bytes = static_cast<int>(header.token_bytes);

@@ -8,16 +8,16 @@
 #include <vector>
 
 #include "base/file.h"
-#include "text/fingerprint.h"
+#include "base/hash128.h"
 #include "text/token.h"
 
 namespace minke {
 
 // What all shards of a set have in common.
 struct ShardSet {
-  Fingerprint id{};         // of the set's content: shards of two sets do not mix
-  Fingerprint tokenizer{};  // fingerprint() of the tokenizer
-  int vocab = 0;            // ids are 0 .. vocab - 1
+  Hash128 id{};         // of the set's content: shards of two sets do not mix
+  Hash128 tokenizer{};  // fingerprint() of the tokenizer
+  int vocab = 0;        // ids are 0 .. vocab - 1
   int row = 0;  // no document that fits into a row crosses a multiple of so many tokens; 0: they lie anywhere
   int count = 1;  // shards
 };
@@ -47,9 +47,9 @@ struct TokenRow {
 class TokenShards {
  public:
   struct Expected {
-    std::optional<Fingerprint> tokenizer = {};  // the model's; none: any
-    int vocab = 0;                              // rows of its embedding; 0: any
-    bool check_content = true;                  // read everything once and compare checksums
+    std::optional<Hash128> tokenizer = {};  // the model's; none: any
+    int vocab = 0;                          // rows of its embedding; 0: any
+    bool check_content = true;              // read everything once and compare checksums
   };
   // All shards (*.tokens) of a folder that begin with `name`-, or one file by itself if it is a set of one.
   // Throws Error naming the file: damaged, cut short, missing, of another set, of another tokenizer.

@@ -174,7 +174,7 @@ TEST_F(Shards, MixedUpShardsAreNamed) {
   write_shard(path(1), of_two(), 0, content({{1}}));
   EXPECT_TRUE(contains(wrong(), "train-1.tokens: is shard 1 of 2, and so is train-0.tokens")) << wrong();
   ShardSet other = of_two();
-  other.id[0] ^= 1;
+  other.id.high ^= 1;
   write_shard(path(1), other, 1, content({{1}}));
   EXPECT_TRUE(contains(wrong(), "train-1.tokens: belongs to another set")) << wrong();
   fs::remove(path(0));
@@ -189,7 +189,7 @@ TEST_F(Shards, AnotherTokenizersAreNamed) {
   write_shard(path(0), kSet, 0, content({{1}}));
   EXPECT_EQ(wrong({.tokenizer = kSet.tokenizer, .vocab = 1000}), "nothing");
   EXPECT_EQ(wrong({.vocab = 1024}), "nothing");
-  EXPECT_TRUE(contains(wrong({.tokenizer = Fingerprint{9, 9}}), "another tokenizer")) << wrong();
+  EXPECT_TRUE(contains(wrong({.tokenizer = Hash128{9, 9}}), "another tokenizer")) << wrong();
   EXPECT_TRUE(contains(wrong({.vocab = 999}), "vocabulary of 1000"));
 }
 

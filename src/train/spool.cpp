@@ -2,9 +2,6 @@
 
 #include <system_error>
 
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-
 #include "base/error.h"
 
 namespace minke {
@@ -35,8 +32,8 @@ void Spool::add(const LearnedTokens& document, uint64_t key) {
   if (!out_) throw Error("cannot write: the disk may be full", path_.string());
   entries_.push_back({tokens_, static_cast<uint32_t>(buffer_.size()), key});
   tokens_ += buffer_.size();
-  const XXH128_hash_t h = XXH3_128bits_withSeed(buffer_.data(), 4 * buffer_.size(), hash_[0]);
-  hash_ = {h.high64 + hash_[1], h.low64};
+  const Hash128 h = hash128(std::as_bytes(std::span(buffer_)), hash_.high);
+  hash_ = {h.high + hash_.low, h.low};
 }
 
 void Spool::close() {
@@ -45,7 +42,7 @@ void Spool::close() {
   file_ = MappedFile(path_);
 }
 
-Fingerprint Spool::hash() const { return hash_; }
+Hash128 Spool::hash() const { return hash_; }
 
 void Spool::append_to(ShardContent& content, size_t index) const {
   const Entry& entry = entries_[index];

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "base/file.h"
-#include "text/fingerprint.h"
+#include "base/hash128.h"
 #include "train/chat_text.h"
 #include "train/shards.h"
 
@@ -30,7 +30,7 @@ class Spool {
   void add(const LearnedTokens& document, uint64_t key);
   void close();  // no more documents
   const std::vector<Entry>& entries() const { return entries_; }
-  Fingerprint hash() const;                                   // of all tokens and their borders
+  Hash128 hash() const;                                       // of all tokens and their borders
   bool all_learned() const { return all_learned_; }           // no document has a mask
   void append_to(ShardContent& content, size_t entry) const;  // after close()
 
@@ -41,7 +41,7 @@ class Spool {
   std::vector<Entry> entries_;
   std::vector<uint32_t> buffer_;  // of one document
   uint64_t tokens_ = 0;
-  Fingerprint hash_{};
+  Hash128 hash_;
   bool all_learned_ = true;
 };
 

@@ -28,6 +28,12 @@ ChosenWeights trained_weights(const StageConfig& stage) {
   };
 }
 
+ChosenWeights adam_weights(const StageConfig& stage) {
+  return [trained = trained_weights(stage), muon = stage.muon](const WeightSlot& slot) {
+    return trained(slot) && !(muon && is_hidden_matrix(slot));
+  };
+}
+
 TrainLimits limits_of(const RunConfig& run, const StageConfig& stage, int threads) {
   TrainLimits limits;
   limits.rows = stage.sequence * std::min(stage.pass, stage.batch.last);
@@ -47,7 +53,7 @@ StageTrainer::StageTrainer(const Context& ctx, const RunConfig& run, int stage, 
       parameters_(parameters),
       gradients_(stage_.config, trained_weights(stage_)),
       first_(stage_.config, trained_weights(stage_)),
-      second_(stage_.config, trained_weights(stage_)),
+      second_(stage_.config, adam_weights(stage_)),
       state_(make_train_state(stage_.config, limits_of(run, stage_, ctx.pool.size()))),
       loads_(no_loads(stage_.config, stage_.trains_mtp())) {
   const Config& c = stage_.config;
@@ -60,11 +66,11 @@ StageTrainer::StageTrainer(const Context& ctx, const RunConfig& run, int stage, 
     tensors_ =
         trained_tensors(c, parameters_.weights(), gradients_.weights(), first_.weights(), second_.weights());
   }
-  const auto moved = std::ranges::stable_partition(
-      tensors_, [&](const TrainedTensor& t) { return !stage_.muon || !t.hidden; });
+  const auto moved =
+      std::ranges::stable_partition(tensors_, [](const TrainedTensor& t) { return t.second != nullptr; });
   of_muon_ = {moved.begin(), moved.end()};
   of_adamw_ = std::span(tensors_).first(tensors_.size() - of_muon_.size());
-  if (!of_muon_.empty()) muon_space_ = MuonSpace(of_muon_);
+  if (!of_muon_.empty()) muon_space_ = Memory(muon_bytes(of_muon_), "the optimiser's iteration");
 }
 
 Trainee StageTrainer::trainee() const {

@@ -62,13 +62,14 @@ class StageTrainer {
   std::unique_ptr<AdapterSets> adapters_;
   std::vector<TrainedTensor> tensors_;  // those that Muon moves stand last
   std::span<const TrainedTensor> of_adamw_, of_muon_;
-  MuonSpace muon_space_;
+  Memory muon_space_;
   TrainState state_;
   ExpertLoads loads_;
 };
 
-// Which weights a stage trains.
+// Which weights a stage trains, and which of these have a second moment: all but those that Muon moves.
 ChosenWeights trained_weights(const StageConfig& stage);
+ChosenWeights adam_weights(const StageConfig& stage);
 TrainLimits limits_of(const RunConfig& run, const StageConfig& stage, int threads);
 
 }  // namespace minke

@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "formats/safetensors.h"
 #include "formats/test_files.h"
+#include "kernels/isas.h"
 #include "model/load.h"
 #include "train/optimizer.h"
 #include "train/pass.h"
@@ -50,7 +51,7 @@ struct TestTrainer {
               int threads = 2)
       : config(c),
         pool(threads),
-        ctx{pool, kernels_for(supported_isas().back()), Comm{}},
+        ctx{pool, kernels_for(usable_isas().back()), Comm{}},
         parameters(std::move(start)),
         gradients(c, chosen),
         first(c, chosen),

@@ -224,7 +224,7 @@ TEST(TrainUnits, AdamW) {
     std::vector<float> param = floats(units(), name + ".param"), grad = floats(units(), name + ".grad"),
                        m = floats(units(), name + ".m"), v = floats(units(), name + ".v");
     const TrainedTensor t{
-        name, param.data(), grad.data(), m.data(), v.data(), static_cast<int64_t>(param.size()), true};
+        name, param.data(), grad.data(), m.data(), v.data(), {1, static_cast<int>(param.size())}, true};
     adamw_step(ctx, o, s.at("lr").as_double(), s.at("step").as_int(), 1.0, {&t, 1});
     expect_near(param, name + ".new_param");
     expect_near(m, name + ".new_m");

@@ -223,6 +223,22 @@ class Life(Case):
                     time.sleep(0.05)
                 self.assertEqual(server.ask("/v1/models", headers={"x-api-key": "sesame"})[0], 401)
 
+    def test_a_log_level_that_is_none_is_not_taken(self):
+        with tempfile.TemporaryDirectory() as folder:
+            config, log = pathlib.Path(folder, "serve.json"), pathlib.Path(folder, "log")
+            config.write_text('{"log-level": "error"}')
+            steps = [('"loud"', "'log-level' is none of debug, info, warn, error", 1),
+                     ("3", "'log-level' is none of debug, info, warn, error", 2),
+                     ('"warn"', "were read again", 1)]
+            with log.open("w") as stderr, Server(SMOLLM, "--config", config, stderr=stderr) as server:
+                for level, said, times in steps:
+                    config.write_text(f'{{"log-level": {level}}}')
+                    server.process.send_signal(signal.SIGHUP)
+                    until = time.monotonic() + 10
+                    while log.read_text().count(said) < times:
+                        self.assertLess(time.monotonic(), until)
+                        time.sleep(0.05)
+
     def test_the_end_lets_answers_finish(self):
         with Server(SMOLLM) as server:
             events = server.events("/v1/chat/completions", {**QUESTION, "max_tokens": 60, "ignore_eos": True, "stream": True})
