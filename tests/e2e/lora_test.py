@@ -70,7 +70,7 @@ class Lora(Case):
 
     def test_beside_a_gguf_file_in_eight_bits(self):
         gguf = self.folder / "base.gguf"
-        self.minke("quantize", self.base, gguf, "--type", "Q8_0", "--force")
+        self.minke("convert", self.base, gguf, "--type", "Q8_0")
         adapted = self.perplexity(gguf, "--lora", self.adapter)
         self.assertAlmostEqual(adapted / self.perplexity(self.merged), 1, delta=0.05)
         for threads in (1, 2):
@@ -91,6 +91,8 @@ class Lora(Case):
             def ask(*flags):
                 with Server(self.base, "--cache", cache, *flags) as server:
                     answer = server.ask("/v1/completions", body)[1]
+                    server.process.terminate()  # which writes the pages that wait to be
+                    server.process.wait(30)
                 return answer["choices"][0]["text"], answer["usage"].get("prompt_tokens_details", {}).get("cached_tokens", 0)
             plain, cached = ask()
             self.assertEqual(cached, 0)
