@@ -3,7 +3,7 @@ import html
 import math
 
 WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 56, 12, 34, 44
+LEFT, RIGHT, TOP, BOTTOM = 56, 22, 34, 44
 COLOURS = ["#1f6fb4", "#d1602b", "#4a9a4a", "#8a5fb0", "#a0843a", "#c2497d"]
 
 
