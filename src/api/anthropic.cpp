@@ -172,7 +172,9 @@ class MessageWriter final : public AnswerWriter {
       case AnswerEvent::Kind::arguments:
         arguments_ += p.text;
         return delta("input_json_delta", "partial_json", p.text);
-      case AnswerEvent::Kind::call_end: blocks_.back().set("input", parse_json(arguments_)); return close();
+      case AnswerEvent::Kind::call_end:  // models repeat keys
+        blocks_.back().set("input", parse_json(arguments_, {.reject_repeated_keys = false}));
+        return close();
       case AnswerEvent::Kind::call_broken: return broken();
     }
     return out;

@@ -92,6 +92,16 @@ TEST(Anthropic, WritesBlocksInOrder) {
   EXPECT_EQ(w.events.back().name, "message_stop");
 }
 
+TEST(Anthropic, ACallThatRepeatsAKeyIsOneAllTheSame) {
+  using K = AnswerEvent::Kind;
+  ScriptedCompleter completer;
+  completer.parts = {{{K::call, 0, "look"}, {K::arguments, 0, R"({"a":1,"a":2})"}, {K::call_end, 0, ""}}};
+  completer.reason = EndReason::calls;
+  const Written w = write(messages(kHead + "," + kMessages), completer);
+  EXPECT_EQ(w.whole.at("content").as_array().at(0).at("input"), parse_json(R"({"a":2})"));
+  EXPECT_EQ(w.events.back().name, "message_stop");
+}
+
 TEST(Anthropic, SaysWhyItStopped) {
   ScriptedCompleter completer;
   completer.stop = "x";
