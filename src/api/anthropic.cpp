@@ -195,6 +195,18 @@ class MessageWriter final : public AnswerWriter {
     return out + typed("content_block_stop", {{"index", index()}});
   }
 
+  // Text on both sides of a call that was none is one text again: as two, it would come back with a blank
+  // line between them, and not be known as what was said.
+  void drop(size_t block) {
+    const auto at = blocks_.begin() + static_cast<int64_t>(block);
+    const auto next = blocks_.erase(at);
+    if (next == blocks_.begin() || next == blocks_.end()) return;
+    Json& before = *std::prev(next);
+    if (before.at("type") != Json("text") || next->at("type") != Json("text")) return;
+    before.set("text", before.at("text").as_string() + next->at("text").as_string());
+    blocks_.erase(next);
+  }
+
   const char* stop_reason() const {
     switch (reason_) {
       case EndReason::calls: return "tool_use";
@@ -204,8 +216,7 @@ class MessageWriter final : public AnswerWriter {
   }
 
   std::string done() {
-    for (auto it = broken_.rbegin(); it != broken_.rend(); ++it)
-      blocks_.erase(blocks_.begin() + static_cast<int64_t>(*it));
+    for (auto it = broken_.rbegin(); it != broken_.rend(); ++it) drop(*it);
     const Json ending =
         JsonObject{{"stop_reason", stop_reason()}, {"stop_sequence", stop_.empty() ? Json() : Json(stop_)}};
     return typed("message_delta", {{"delta", ending}, {"usage", usage_json(usage_)}}) +

@@ -102,6 +102,25 @@ TEST(Anthropic, ACallThatRepeatsAKeyIsOneAllTheSame) {
   EXPECT_EQ(w.events.back().name, "message_stop");
 }
 
+// So that it is known again when it comes back in a conversation.
+TEST(Anthropic, TextBesideACallThatIsNoneIsOneText) {
+  using K = AnswerEvent::Kind;
+  ScriptedCompleter completer;
+  completer.parts = {{{K::content, 0, "Well"},
+                      {K::call, 0, "look"},
+                      {K::arguments, 0, R"({"a)"},
+                      {K::call_broken, 0, ""},
+                      {K::content, 0, "\n<tool_call>"},
+                      {K::call, 1, "look"},
+                      {K::arguments, 1, "{"},
+                      {K::call_broken, 1, ""},
+                      {K::content, 0, "?"}}};
+  const Written w = write(messages(kHead + "," + kMessages), completer);
+  const JsonArray& blocks = w.whole.at("content").as_array();
+  ASSERT_EQ(blocks.size(), 1u);
+  EXPECT_EQ(blocks[0].at("text"), Json("Well\n<tool_call>?"));
+}
+
 TEST(Anthropic, SaysWhyItStopped) {
   ScriptedCompleter completer;
   completer.stop = "x";
