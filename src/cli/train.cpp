@@ -159,6 +159,7 @@ int run_training(const Flags& flags) {
   Report report(run, peak_flops(ctx, run.precision), flags.json);
   hooks.data = shard_sequences;
   hooks.held_out = held_out_shards;
+  hooks.reference = reference_sequences;
   hooks.progress = [&](const Progressed& p) { report(p); };
   hooks.say = [](const std::string& text) { fmt::print(stderr, "minke train: {}\n", text); };
   hooks.stopped = [&] { return signals->wait(std::chrono::milliseconds(0)) == Signal::end; };

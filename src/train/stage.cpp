@@ -36,13 +36,14 @@ ChosenWeights adam_weights(const StageConfig& stage) {
 
 TrainLimits limits_of(const RunConfig& run, const StageConfig& stage, int threads) {
   TrainLimits limits;
-  limits.rows = stage.sequence * std::min(stage.pass, stage.batch.last);
+  limits.rows = stage.sequence * stage.most_sequences();
   limits.longest = stage.sequence;
   limits.threads = threads;
   limits.mtp = stage.trains_mtp();
   limits.recompute = run.recompute;
   limits.indexer = stage.indexer != IndexerPart::none;
   limits.adapter_rank = stage.lora.rank;
+  limits.reference = stage.reference.weight > 0;
   return limits;
 }
 
@@ -98,7 +99,25 @@ Objective StageTrainer::objective(std::span<const TrainBatch> passes) const {
   return o;
 }
 
-StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequence& read) {
+// Adds to losses and gradients.
+void StageTrainer::hold_to_reference(int64_t step, const ReadSequence& read, StepReport& report) {
+  const int batch = stage_.reference.batch;
+  PassOptions options{run_.precision, {}};
+  options.objective.language = 0;
+  options.objective.reference = stage_.reference.weight;
+  options.objective.counted_reference = 0;
+  std::vector<TrainBatch> passes;
+  for (int i = 0; i < batch; ++i) {
+    if (i % stage_.most_sequences() == 0) passes.emplace_back();
+    read((step - 1) * batch + i, 1, passes.back());
+  }
+  for (const TrainBatch& pass : passes) options.objective.counted_reference += pass.counted();
+  for (const TrainBatch& pass : passes)
+    report.losses.add(train_pass(ctx_, options, trainee(), state_, pass, nullptr));
+}
+
+StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequence& read,
+                                   const ReadSequence& reference) {
   StepReport report;
   report.sequences = batch_at(stage_.batch, step);
   report.rate = rate_at(stage_.rate, step, stage_.steps);
@@ -114,9 +133,11 @@ StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequenc
   for (auto& layer : loads_) std::ranges::fill(layer, 0);
   for (const TrainBatch& batch : passes)
     report.losses.add(train_pass(ctx_, options, trainee(), state_, batch, &loads_));
+  if (stage_.reference.weight > 0) hold_to_reference(step, reference, report);
   report.norm = gradient_norm(ctx_, tensors_);
   report.total = options.objective.language * report.losses.language +
-                 options.objective.mtp * report.losses.mtp + report.losses.balance + report.losses.indexer;
+                 options.objective.mtp * report.losses.mtp + report.losses.balance + report.losses.indexer +
+                 stage_.reference.weight * report.losses.reference;
   balance(report);
   return report;
 }
