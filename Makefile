@@ -6,7 +6,7 @@ JOBS ?= $(shell nproc)
 CTEST = ctest --output-on-failure --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench fuzz format tidy soak test-asan test-hostile test-ubsan test-tsan test-arm test-clients
+.PHONY: help build run test bench bench-train fuzz format tidy soak test-asan test-hostile test-ubsan test-tsan test-arm test-clients
 .PHONY: test-kills test-lora test-real clean
 
 help:  ## this list
@@ -24,6 +24,9 @@ test:  ## build and run every test (as ./test)
 
 bench: build  ## the models at hand beside llama.cpp and the machine's limits, with charts
 	@bench/run
+
+bench-train: build  ## training steps beside PyTorch, where torch and transformers are installed
+	@bench/train
 
 fuzz:  ## fuzz each target for FUZZ_SECONDS (60)
 	@tools/install_packages build fuzz

@@ -147,7 +147,10 @@ int run_training(const Flags& flags) {
   ThreadPool pool(threads);
   const Context ctx{pool, kernels_for(chosen_isa(flags.isa).value_or(usable_isas().back())), Comm{}};
   if (flags.dry_run) {
-    for (const StageConfig& stage : run.stages) shard_sequences(run, stage);  // whether the data is there
+    for (const StageConfig& stage : run.stages) {  // whether the data is there
+      shard_sequences(run, stage);
+      if (stage.reference.weight > 0) reference_sequences(run, stage);
+    }
     const Estimate e = estimate(ctx, run);
     if (flags.json)
       fmt::print("{}\n", to_string(to_json(e, run)));
