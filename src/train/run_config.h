@@ -12,6 +12,7 @@
 #include "train/adapter.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
+#include "train/parallel.h"
 #include "train/schedule.h"
 
 namespace minke {
@@ -52,6 +53,7 @@ struct RunConfig {
   int threads = 0;  // 0: all there are
   Precision precision = Precision::bf16;
   bool recompute = false;
+  ParallelConfig parallel;  // over ranks; decides nothing but the order of sums
   int64_t checkpoint_steps = 100;
   int keep = 2;                     // checkpoints
   double spike = 2;                 // a loss this many times its running mean is one; 0: none is
