@@ -1,4 +1,5 @@
 #include <chrono>
+#include <cmath>
 #include <optional>
 
 #include <CLI/CLI.hpp>
@@ -6,6 +7,7 @@
 
 #include "base/cpu.h"
 #include "cli/command.h"
+#include "cli/job.h"
 #include "cli/model_flags.h"
 #include "cli/progress.h"
 #include "cli/signals.h"
@@ -20,7 +22,7 @@ namespace {
 
 struct Flags {
   std::string config, isa;
-  int threads = 0;
+  int threads = 0, ranks = 0;
   bool dry_run = false, resume = false, json = false;
 };
 
@@ -35,23 +37,33 @@ std::string duration_text(double seconds) {
 
 // What a run takes, measured where it is a matter of speed.
 struct Estimate {
+  RankPlace place;
   Counts counts;
   RunMemory memory;
   double flops = 0, seconds = 0, peak = 0;
   int64_t tokens = 0;
   std::vector<StepSpeed> stages;
+  std::vector<double> traffic;  // of a step of each stage
 };
 
-Estimate estimate(const Context& ctx, const RunConfig& run) {
+// `ranks` may be more than there are: then the speed is that of one with its part of a step.
+Estimate estimate(const Context& ctx, const RunConfig& run, int ranks) {
   Estimate e;
+  e.place = {0, ranks, run.parallel};
   e.counts = count(run.config);
-  e.memory = run_memory(run, ctx.pool.size());
+  e.memory = run_memory(run, ctx.pool.size(), e.place);
   e.flops = run_flops(run);
   e.tokens = run_tokens(run);
-  e.peak = peak_flops(ctx, run.precision);
+  e.peak = peak_flops(ctx, run.precision) * ranks;
+  RunConfig measured = run;
+  const int missing = ranks / ctx.comm.size;
+  for (StageConfig& stage : measured.stages) stage.batch.last = std::max(1, stage.batch.last / missing);
   for (int i = 0; i < static_cast<int>(run.stages.size()); ++i) {
     const StageConfig& stage = run.stages[static_cast<size_t>(i)];
-    e.stages.push_back(measure_stage(ctx, run, i, 3));
+    e.stages.push_back(measure_stage(ctx, measured, i, 3));
+    e.stages.back().tokens_per_second *= missing;
+    e.stages.back().flops_per_second *= missing;
+    e.traffic.push_back(ranks > 1 ? step_traffic(stage, e.place) : 0);
     const double tokens =
         static_cast<double>(sequences_before(stage.batch, stage.steps + 1)) * stage.sequence;
     e.seconds += tokens / e.stages.back().tokens_per_second;
@@ -66,28 +78,40 @@ Json to_json(const Estimate& e, const RunConfig& run) {
                                 {"gradients", e.memory.gradients},
                                 {"moments", e.memory.moments},
                                 {"activations", e.memory.activations},
+                                {"messages", e.memory.messages},
                                 {"total", e.memory.total()}});
   json.set("tokens", e.tokens);
   json.set("flops", e.flops);
   json.set("seconds", e.seconds);
   json.set("peak_flops_per_second", e.peak);
+  json.set("ranks", e.place.ranks);
+  if (e.place.divided()) json.set("checkpoint_memory", checkpoint_memory(run, e.place));
   JsonArray stages;
   for (size_t i = 0; i < e.stages.size(); ++i)
     stages.push_back(JsonObject{{"name", run.stages[i].name},
                                 {"steps", run.stages[i].steps},
                                 {"tokens_per_second", e.stages[i].tokens_per_second},
-                                {"flops_per_second", e.stages[i].flops_per_second}});
+                                {"flops_per_second", e.stages[i].flops_per_second},
+                                {"sent_bytes", std::round(e.traffic[i])}});
   json.set("stages", std::move(stages));
   return json;
 }
 
-void print(const Estimate& e, const RunConfig& run) {
+void print(const Estimate& e, const RunConfig& run, int measured_on) {
   fmt::print("parameters   {:.2f} M, {:.2f} M of them active for a token\n",
              static_cast<double>(e.counts.total + e.counts.mtp) / 1e6,
              static_cast<double>(e.counts.active) / 1e6);
-  fmt::print("memory       {} (weights {}, gradients {}, moments {}, activations {})\n",
-             bytes_text(e.memory.total()), bytes_text(e.memory.weights), bytes_text(e.memory.gradients),
-             bytes_text(e.memory.moments), bytes_text(e.memory.activations));
+  const bool alone = e.place.ranks == 1;
+  fmt::print("memory       {}{} (weights {}, gradients {}, moments {}, activations {}{})\n",
+             bytes_text(e.memory.total()), alone ? "" : " a rank", bytes_text(e.memory.weights),
+             bytes_text(e.memory.gradients), bytes_text(e.memory.moments), bytes_text(e.memory.activations),
+             alone ? "" : ", messages " + bytes_text(e.memory.messages));
+  if (e.place.divided())
+    fmt::print("checkpoints  {} more on rank 0 while one is read or written\n",
+               bytes_text(checkpoint_memory(run, e.place)));
+  for (size_t i = 0; !alone && i < e.stages.size(); ++i)
+    fmt::print("traffic      {} a step of {}, sent by {} ranks together\n",
+               bytes_text(static_cast<int64_t>(e.traffic[i])), run.stages[i].name, e.place.ranks);
   fmt::print("work         {:.3g} tokens, {:.3g} floating-point operations\n", static_cast<double>(e.tokens),
              e.flops);
   for (size_t i = 0; i < e.stages.size(); ++i)
@@ -96,6 +120,9 @@ void print(const Estimate& e, const RunConfig& run) {
                e.stages[i].flops_per_second / 1e9, 100 * e.stages[i].flops_per_second / e.peak,
                run.precision == Precision::bf16 ? "bf16" : "f32");
   fmt::print("time         about {}\n", duration_text(e.seconds));
+  if (e.place.ranks > measured_on)
+    fmt::print("Speeds are those of {} here times {}, without the time of the traffic.\n",
+               measured_on == 1 ? "one rank" : "the ranks", e.place.ranks / measured_on);
 }
 
 // A line every other second, and of the last step.
@@ -138,28 +165,45 @@ class Report {
   double seconds_ = 0, flops_ = 0;
 };
 
-int run_training(const Flags& flags) {
-  std::optional<Signals> signals;  // before there are other threads
-  if (!flags.dry_run) signals.emplace();
-  const RunConfig run = read_run_config(flags.config);
-  const int threads = flags.threads > 0 ? flags.threads : run.threads > 0 ? run.threads : usable_cores();
-  require_run_memory(run, threads);
-  ThreadPool pool(threads);
-  const Context ctx{pool, kernels_for(chosen_isa(flags.isa).value_or(usable_isas().back())), Comm{}};
-  if (flags.dry_run) {
-    for (const StageConfig& stage : run.stages) {  // whether the data is there
-      shard_sequences(run, stage);
-      if (stage.reference.weight > 0) reference_sequences(run, stage);
-    }
-    const Estimate e = estimate(ctx, run);
-    if (flags.json)
-      fmt::print("{}\n", to_string(to_json(e, run)));
-    else
-      print(e, run);
-    return kExitOk;
+// What the flags and the config leave open of a run on this rank.
+struct Setup {
+  Setup(const Flags& flags, const RunConfig& run, const Comm& comm)
+      : ranks(flags.ranks > 0 ? flags.ranks : comm.size),
+        threads(flags.threads > 0 ? flags.threads
+                : run.threads > 0 ? run.threads
+                                  : usable_cores()) {
+    if (flags.ranks > 0 && !flags.dry_run)
+      throw Error("is for --dry-run", "--ranks", "mpirun or srun starts ranks");
+    if (ranks % comm.size != 0)
+      throw Error(fmt::format("{} are no multiple of the {} there are", ranks, comm.size), "--ranks");
+    require_divisible(run, ranks);
+    require_run_memory(run, threads, {comm.rank, ranks, run.parallel}, ranks_on_this_machine());
   }
+  int ranks, threads;
+};
+
+int dry_run(const Context& ctx, const Flags& flags, const RunConfig& run, int ranks) {
+  for (const StageConfig& stage : run.stages) {  // whether the data is there
+    shard_sequences(run, stage);
+    if (stage.reference.weight > 0) reference_sequences(run, stage);
+  }
+  const Estimate e = estimate(ctx, run, ranks);
+  if (ctx.comm.rank > 0) return kExitOk;
+  if (flags.json)
+    fmt::print("{}\n", to_string(to_json(e, run)));
+  else
+    print(e, run, ctx.comm.size);
+  return kExitOk;
+}
+
+int run_training(const Flags& flags, Signals* signals, const Comm& comm) {
+  const RunConfig run = read_run_config(flags.config);
+  const Setup setup(flags, run, comm);
+  ThreadPool pool(setup.threads);
+  const Context ctx{pool, kernels_for(chosen_isa(flags.isa).value_or(usable_isas().back())), comm};
+  if (flags.dry_run) return dry_run(ctx, flags, run, setup.ranks);
   RunHooks hooks;
-  Report report(run, peak_flops(ctx, run.precision), flags.json);
+  Report report(run, peak_flops(ctx, run.precision) * comm.size, flags.json);
   hooks.data = shard_sequences;
   hooks.held_out = held_out_shards;
   hooks.reference = reference_sequences;
@@ -167,6 +211,7 @@ int run_training(const Flags& flags) {
   hooks.say = [](const std::string& text) { fmt::print(stderr, "minke train: {}\n", text); };
   hooks.stopped = [&] { return signals->wait(std::chrono::milliseconds(0)) == Signal::end; };
   const Outcome outcome = train(ctx, run, hooks, flags.resume);
+  if (comm.rank > 0) return outcome == Outcome::stopped ? kExitInterrupted : kExitOk;
   if (outcome == Outcome::stopped) {
     fmt::print(stderr, "minke train: stopped, with a checkpoint in {}; --resume goes on\n",
                checkpoint_folder(run).string());
@@ -180,6 +225,12 @@ int run_training(const Flags& flags) {
   return kExitOk;
 }
 
+int train_on_ranks(const Flags& flags) {
+  std::optional<Signals> signals;  // before there are other threads
+  if (!flags.dry_run) signals.emplace();
+  return run_job([&](const Comm& comm) { return run_training(flags, signals ? &*signals : nullptr, comm); });
+}
+
 }  // namespace
 
 void add_train(CLI::App& app, Action& action) {
@@ -190,15 +241,17 @@ void add_train(CLI::App& app, Action& action) {
   command.add_flag(
       "--dry-run", flags->dry_run,
       "Say what it takes: parameters, memory, operations, and hours as three steps of each stage suggest");
+  command.add_option("--ranks", flags->ranks, "With --dry-run: for so many ranks, without them")
+      ->check(CLI::Range(1, 1 << 20));
   command.add_flag("--resume", flags->resume, "Go on from the newest checkpoint, where there is one");
   add_threads(command, flags->threads, "the config's, else one per physical core");
   add_isa(command, flags->isa);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(
       "Examples:\n  minke train tiny.json --dry-run\n  minke train tiny.json\n  minke train tiny.json "
-      "--resume\n"
+      "--resume\n  mpirun -n 4 minke train tiny.json\n"
       "Ctrl-C or SIGTERM ends it after the step, with a checkpoint.");
-  command.callback([flags, &action] { action = [flags] { return run_training(*flags); }; });
+  command.callback([flags, &action] { action = [flags] { return train_on_ranks(*flags); }; });
 }
 
 }  // namespace minke

@@ -1,11 +1,16 @@
 #pragma once
-// Ranks that share the work. So far a program is one rank; several are joined by MPI in a later version of
-// this header.
+// The ranks that share the work. What they do together: comm/collectives.h.
+
+#include <memory>
 
 namespace minke {
 
+class Ranks;
+
+// A group of ranks, as one of them sees it. Comm{} is a process that works alone.
 struct Comm {
   int rank = 0, size = 1;
+  std::shared_ptr<Ranks> ranks = nullptr;  // what joins them; null: there is nobody else
 };
 
 }  // namespace minke

@@ -8,7 +8,6 @@
 
 #include "base/error.h"
 #include "base/hash128.h"
-#include "base/json.h"
 #include "formats/folder.h"
 #include "formats/safetensors.h"
 
@@ -30,29 +29,6 @@ std::vector<fs::path> all_checkpoints(const fs::path& folder) {
   for (const std::string& name : file_names(folder))  // sorted: numbers have leading zeroes
     if (name.starts_with(kPrefix) && name.ends_with(kSuffix)) files.push_back(folder / name);
   return files;
-}
-
-Json to_json(const RunPosition& p) {
-  Json json = JsonObject{{"stage", p.stage}, {"step", p.step}, {"seen", p.seen}, {"tokens", p.tokens}};
-  json.set("mean_loss", p.mean_loss);
-  json.set("judged", p.judged);
-  json.set("seconds", p.seconds);
-  json.set("skipped", Json(JsonArray(p.skipped.begin(), p.skipped.end())));
-  return json;
-}
-
-RunPosition from_json(const Json& json) {
-  RunPosition p;
-  p.stage = static_cast<int>(json.at("stage").as_int());
-  p.step = json.at("step").as_int();
-  p.seen = json.at("seen").as_int();
-  p.tokens = json.at("tokens").as_int();
-  p.mean_loss = json.at("mean_loss").as_double();
-  p.judged = json.at("judged").as_int();
-  p.seconds = json.at("seconds").as_double();
-  for (const Json& step : json.at("skipped").as_array()) p.skipped.insert(step.as_int());
-  if (p.stage < 0 || p.step < 0 || p.seen < 0) throw Error("a position below 0");
-  return p;
 }
 
 // The state of an open checkpoint, with what says whether it may be used.
@@ -78,6 +54,29 @@ Json state_of(const Safetensors& file, const std::string& identity) {
 }
 
 }  // namespace
+
+Json to_json(const RunPosition& p) {
+  Json json = JsonObject{{"stage", p.stage}, {"step", p.step}, {"seen", p.seen}, {"tokens", p.tokens}};
+  json.set("mean_loss", p.mean_loss);
+  json.set("judged", p.judged);
+  json.set("seconds", p.seconds);
+  json.set("skipped", Json(JsonArray(p.skipped.begin(), p.skipped.end())));
+  return json;
+}
+
+RunPosition position_from_json(const Json& json) {
+  RunPosition p;
+  p.stage = static_cast<int>(json.at("stage").as_int());
+  p.step = json.at("step").as_int();
+  p.seen = json.at("seen").as_int();
+  p.tokens = json.at("tokens").as_int();
+  p.mean_loss = json.at("mean_loss").as_double();
+  p.judged = json.at("judged").as_int();
+  p.seconds = json.at("seconds").as_double();
+  for (const Json& step : json.at("skipped").as_array()) p.skipped.insert(step.as_int());
+  if (p.stage < 0 || p.step < 0 || p.seen < 0) throw Error("a position below 0");
+  return p;
+}
 
 void write_checkpoint(const fs::path& folder, int64_t number, const std::string& identity,
                       const RunPosition& position, const RunNumbers& numbers, int keep) {
@@ -112,7 +111,7 @@ RunPosition read_position(const fs::path& path, const std::string& identity) {
   const Safetensors file = Safetensors::open(path);
   const Json state = state_of(file, identity);
   try {
-    return from_json(state.at("position"));
+    return position_from_json(state.at("position"));
   } catch (const Error& e) {
     throw e.within(path.string());
   }
@@ -135,7 +134,7 @@ RunPosition read_checkpoint(const fs::path& path, const std::string& identity, c
     }
     for (size_t i = 0; i < 3; ++i)
       std::memcpy(parts[i].data(), file.tensor(kParts[i])->bytes.data(), parts[i].size_bytes());
-    return from_json(state.at("position"));
+    return position_from_json(state.at("position"));
   } catch (const Error& e) {
     throw e.within(path.string());
   }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "base/file.h"
+#include "base/json.h"
 
 namespace minke {
 
@@ -24,6 +25,9 @@ struct RunPosition {
   std::set<int64_t> skipped;  // steps of the stage whose data made the loss jump: they are passed over
   bool operator==(const RunPosition&) const = default;
 };
+
+Json to_json(const RunPosition& position);
+RunPosition position_from_json(const Json& json);  // throws Error naming what is wrong with it
 
 // What a checkpoint holds: numbers the optimiser changes, and its moments.
 struct RunNumbers {

@@ -8,26 +8,37 @@
 #include "base/memory.h"
 #include "plan/counts.h"
 #include "train/buffers.h"
+#include "train/gradient_sum.h"
 #include "train/parameters.h"
 #include "train/stage.h"
 
 namespace minke {
 namespace {
 
-RunMemory stage_memory(const RunConfig& run, const StageConfig& stage, int threads) {
+RunMemory stage_memory(const RunConfig& run, const StageConfig& stage, int threads, const RankPlace& place) {
   RunMemory m;
+  const ChosenWeights held = held_weights(stage.config, place), trained = both(trained_weights(stage), held);
   const int64_t adapters = adapter_bytes(stage.config, stage.lora);
-  m.weights = parameter_bytes(stage.config) + adapters;
-  m.gradients = parameter_bytes(stage.config, trained_weights(stage)) + adapters;
-  m.moments = m.gradients + parameter_bytes(stage.config, adam_weights(stage)) + adapters;
+  m.weights = parameter_bytes(stage.config, held) + adapters;
+  m.gradients = parameter_bytes(stage.config, trained) + adapters;
+  m.moments = m.gradients + parameter_bytes(stage.config, both(adam_weights(stage), held)) + adapters;
   if (stage.muon) {
     std::vector<MatrixSize> sizes;
-    for_each_weight(stage.config, [&, chosen = trained_weights(stage)](const WeightSlot& slot) {
-      if (chosen(slot) && is_hidden_matrix(slot)) sizes.push_back({slot.rows, slot.cols});
+    for_each_weight(stage.config, [&](const WeightSlot& slot) {
+      if (trained(slot) && is_hidden_matrix(slot)) sizes.push_back({slot.rows, slot.cols});
     });
     m.moments += muon_bytes(sizes);
   }
-  m.activations = train_state_bytes(stage.config, limits_of(run, stage, threads));
+  m.activations = train_state_bytes(stage.config, limits_of(run, stage, threads, place));
+  if (place.ranks == 1) return m;
+  int64_t moments = 0;
+  for (const GradientBucket& b : gradient_buckets(stage.config, trained)) {
+    const int64_t share = ring_share(b.count(), b.experts ? place.replicas() : place.ranks, 0).count() * 4;
+    moments += 2 * share;
+    m.messages += share;
+  }
+  if (place.divides_moments()) m.moments = moments;
+  if (adapters > 0) m.messages = adapters / place.ranks;
   return m;
 }
 
@@ -36,13 +47,30 @@ int64_t sequences(const StageConfig& stage) { return sequences_before(stage.batc
 
 }  // namespace
 
-RunMemory run_memory(const RunConfig& run, int threads) {
+RunMemory run_memory(const RunConfig& run, int threads, const RankPlace& place) {
   RunMemory most;
   for (const StageConfig& stage : run.stages) {
-    const RunMemory m = stage_memory(run, stage, threads);
+    const RunMemory m = stage_memory(run, stage, threads, place);
     if (m.total() > most.total()) most = m;
   }
   return most;
+}
+
+int64_t checkpoint_memory(const RunConfig& run, const RankPlace& place) {
+  int64_t most = 0;
+  for (const StageConfig& stage : run.stages)
+    most =
+        std::max(most, parameter_bytes(stage.config) + parameter_bytes(stage.config, trained_weights(stage)) +
+                           parameter_bytes(stage.config, adam_weights(stage)));
+  return place.divided() ? most : 0;
+}
+
+double step_traffic(const StageConfig& stage, const RankPlace& place) {
+  const ChosenWeights trained = both(trained_weights(stage), held_weights(stage.config, place));
+  double bytes = gradient_traffic(gradient_buckets(stage.config, trained), place);
+  if (stage.lora.rank > 0)
+    bytes = sum_traffic(static_cast<double>(adapter_bytes(stage.config, stage.lora)), place.ranks);
+  return bytes * place.ranks;
 }
 
 namespace {
@@ -97,8 +125,8 @@ int64_t run_tokens(const RunConfig& run) {
   return all;
 }
 
-void require_run_memory(const RunConfig& run, int threads) {
-  const int64_t needed = run_memory(run, threads).total(), there = machine_memory();
+void require_run_memory(const RunConfig& run, int threads, const RankPlace& place, int ranks_here) {
+  const int64_t needed = run_memory(run, threads, place).total() * ranks_here, there = machine_memory();
   if (needed <= there) return;
   throw Error(
       fmt::format("{} MB of memory are needed, the machine has {}", needed / 1'000'000, there / 1'000'000),

@@ -33,13 +33,16 @@ double seconds_since(Clock::time_point start) {
 class Loop {
  public:
   Loop(const Context& ctx, const RunConfig& run, const RunHooks& hooks)
-      : ctx_(ctx), run_(run), hooks_(hooks), identity_(run.identity()) {}
+      : ctx_(ctx),
+        run_(run),
+        hooks_(hooks),
+        identity_(run.identity()),
+        groups_(make_groups(ctx.comm, run.parallel)) {}
 
   Outcome go(bool resume) {
     start(resume);
-    TrainLog log(log_file(run_), number());
-    log_ = &log;
-    if (!newest_checkpoint(checkpoint_folder(run_))) checkpoint();  // what a first jump rolls back to
+    if (leads()) log_ = std::make_unique<TrainLog>(log_file(run_), number());
+    if (!resumed_) checkpoint();  // what a first jump rolls back to
     for (; at_.stage < static_cast<int>(run_.stages.size()); next_stage())
       if (train_stage() == Outcome::stopped) return Outcome::stopped;
     return Outcome::done;
@@ -53,11 +56,16 @@ class Loop {
     for (int i = 0; i < at_.stage; ++i) all += run_.stages[static_cast<size_t>(i)].steps;
     return all;
   }
+  // Files and words are rank 0's.
+  bool leads() const { return groups_.all.rank == 0; }
   void say(const std::string& text) const {
-    if (hooks_.say) hooks_.say(text);
+    if (leads() && hooks_.say) hooks_.say(text);
   }
+  bool stopped() const;
 
   void start(bool resume);
+  fs::path find_checkpoint(bool resume);
+  void restore(const fs::path& checkpoint);
   void open_stage();
   void next_stage();
   Outcome train_stage();
@@ -66,6 +74,9 @@ class Loop {
   void roll_back(const StepReport& report);
   void evaluate();
   void took(const StepReport* report, double seconds);
+  void log(const Json& line) const {
+    if (log_) log_->write(line);
+  }
   RunNumbers numbers() const;
   void checkpoint();
   void save() const;
@@ -74,15 +85,34 @@ class Loop {
   const RunConfig& run_;
   const RunHooks& hooks_;
   const std::string identity_;
+  const RankGroups groups_;
   Parameters parameters_;
   std::unique_ptr<StageTrainer> trainer_;
   ReadSequence read_, reference_;
   HeldOut held_out_;
   RunPosition at_;
-  TrainLog* log_ = nullptr;
+  bool resumed_ = false;
+  int64_t sent_ = 0;  // bytes, by this rank before the step
+  std::unique_ptr<TrainLog> log_;
 };
 
-void Loop::start(bool resume) {
+// Numbers of a checkpoint together on rank 0; on others none.
+struct WholeNumbers {
+  WholeNumbers(const std::vector<DividedSet>& sets, bool leads) {
+    for (size_t i = 0; leads && i < sets.size(); ++i)
+      memory[i] = Memory(std::max<int64_t>(sets[i].count, 16) * static_cast<int64_t>(sizeof(float)),
+                         "a checkpoint of all ranks");
+    for (size_t i = 0; leads && i < sets.size(); ++i)
+      spans[i] = {memory[i].as<float>(), static_cast<size_t>(sets[i].count)};
+  }
+  RunNumbers numbers() const { return {spans[0], spans[1], spans[2]}; }
+
+  Memory memory[3];
+  std::span<float> spans[3];
+};
+
+// The newest checkpoint, where there is one; rank 0 looks.
+fs::path Loop::find_checkpoint(bool resume) {
   std::error_code failed;
   fs::create_directories(checkpoint_folder(run_), failed);
   if (failed) throw Error(fmt::format("cannot be made: {}", failed.message()), run_.output.string());
@@ -92,19 +122,48 @@ void Loop::start(bool resume) {
                 "--resume goes on with it; another output folder begins anew");
   if (newest) at_ = read_position(*newest, identity_);
   if (at_.stage > static_cast<int>(run_.stages.size())) throw Error("has a stage too many", newest->string());
-  parameters_ = run_.from.empty() ? random_parameters(run_.config, run_.deviation, run_.seed)
-                                  : parameters_of(load_model(run_.from));
+  return newest.value_or(fs::path());
+}
+
+void Loop::start(bool resume) {
+  if (broadcast(groups_.all, identity_) != identity_)
+    throw Error("is another config than that of rank 0", run_.path.string());
+  fs::path newest;
+  if (leads()) newest = find_checkpoint(resume);
+  newest = broadcast(groups_.all, newest.string());
+  resumed_ = !newest.empty();
+  at_ = position_from_json(parse_json(broadcast(groups_.all, to_string(to_json(at_)))));
+  const ChosenWeights held = held_weights(run_.config, groups_.place);
+  parameters_ = run_.from.empty() ? random_parameters(run_.config, run_.deviation, run_.seed, held)
+                                  : parameters_of(load_model(run_.from), held);
   open_stage();
-  if (!newest) return;
-  at_ = read_checkpoint(*newest, identity_, numbers());
-  say(fmt::format("goes on after step {} ({})", number(), newest->filename().string()));
+  if (!resumed_) return;
+  restore(newest);
+  say(fmt::format("goes on after step {} ({})", number(), newest.filename().string()));
+}
+
+// As the checkpoint has it, on all ranks; rank 0 reads.
+void Loop::restore(const fs::path& checkpoint) {
+  if (trainer_ && groups_.place.divided()) {
+    const std::vector<DividedSet> sets = trainer_->divided();
+    const WholeNumbers whole(sets, leads());
+    if (leads()) at_ = read_checkpoint(checkpoint, identity_, whole.numbers());
+    for (size_t i = 0; i < sets.size(); ++i)
+      distribute(groups_.all, whole.spans[i], sets[i].count, sets[i].parts);
+  } else {
+    const RunNumbers all = numbers();
+    if (leads()) at_ = read_checkpoint(checkpoint, identity_, all);
+    for (const std::span<float> part : {all.weights, all.first, all.second})
+      broadcast(groups_.all, std::as_writable_bytes(part));
+  }
+  at_ = position_from_json(parse_json(broadcast(groups_.all, to_string(to_json(at_)))));
 }
 
 // The optimiser of a stage begins with it: its moments are of what that stage trains.
 void Loop::open_stage() {
   trainer_.reset();
   if (at_.stage == static_cast<int>(run_.stages.size())) return;
-  trainer_ = std::make_unique<StageTrainer>(ctx_, run_, at_.stage, parameters_);
+  trainer_ = std::make_unique<StageTrainer>(ctx_, groups_, run_, at_.stage, parameters_);
   read_ = hooks_.data(run_, stage());
   reference_ = stage().reference.weight > 0 ? hooks_.reference(run_, stage()) : ReadSequence{};
   held_out_ = stage().evaluate_steps > 0 && hooks_.held_out ? hooks_.held_out(run_, stage()) : HeldOut{};
@@ -127,23 +186,31 @@ Outcome Loop::train_stage() {
     if (!step()) continue;
     if (held_out_.sequences > 0 && (at_.step % stage().evaluate_steps == 0 || at_.step == stage().steps))
       evaluate();
-    const bool stop = hooks_.stopped && hooks_.stopped();
+    const bool stop = stopped();
     if (stop || at_.step == stage().steps || number() % run_.checkpoint_steps == 0) checkpoint();
     if (stop) return Outcome::stopped;
   }
   return Outcome::done;
 }
 
+// Whether any rank is to stop.
+bool Loop::stopped() const {
+  int64_t ranks[] = {hooks_.stopped && hooks_.stopped() ? 1 : 0};
+  sum(groups_.all, ranks);
+  return ranks[0] > 0;
+}
+
 void Loop::evaluate() {
   const double loss = trainer_->held_out_loss(held_out_.sequences, held_out_.read);
   if (!std::isfinite(loss)) return;  // the next step will say so
-  log_->write(JsonObject{{"step", number()}, {"stage", stage().name}, {"held_out_loss", loss}});
+  log(JsonObject{{"step", number()}, {"stage", stage().name}, {"held_out_loss", loss}});
   say(fmt::format("step {}: held-out loss {:.4f}", number(), loss));
 }
 
 // False where the step was undone.
 bool Loop::step() {
   const auto started = Clock::now();
+  sent_ = sent_bytes(groups_.all);
   const int64_t current = at_.step + 1;
   const int sequences = batch_at(stage().batch, current);
   if (at_.skipped.contains(current)) {
@@ -190,12 +257,11 @@ void Loop::roll_back(const StepReport& report) {
                 run_.path.string(), "a lower \"rate\", a longer \"warmup\" or a smaller \"clip\" may help");
   std::set<int64_t> skipped = at_.skipped;
   skipped.insert(bad);
-  const fs::path newest = newest_checkpoint(checkpoint_folder(run_)).value();
-  at_ = read_checkpoint(newest, identity_, numbers());
+  restore(leads() ? newest_checkpoint(checkpoint_folder(run_)).value() : fs::path());
   at_.skipped = skipped;
   say(fmt::format("step {}: {}; back to step {}, passing over that step's data", bad, what, at_.step));
-  log_->cut(number());
-  log_->write(JsonObject{{"rolled_back", bad}, {"to", at_.step}, {"stage", stage().name}, {"why", what}});
+  if (log_) log_->cut(number());
+  log(JsonObject{{"rolled_back", bad}, {"to", at_.step}, {"stage", stage().name}, {"why", what}});
 }
 
 Json log_line(const Progressed& p) {
@@ -217,14 +283,18 @@ Json log_line(const Progressed& p) {
   if (r.busiest > 0) line.set("expert_load", JsonArray{Json(r.idlest), Json(r.busiest)});
   line.set("tokens_per_second", static_cast<double>(r.tokens) / p.seconds);
   line.set("flops_per_second", p.flops / p.seconds);
+  if (p.sent > 0) line.set("sent_bytes", p.sent);
   return line;
 }
 
 void Loop::took(const StepReport* report, double seconds) {
   at_.seconds += seconds;
-  const Progressed progressed{run_,   at_,     number(),
-                              report, seconds, report ? step_flops(stage(), report->tokens) : 0};
-  log_->write(log_line(progressed));
+  int64_t sent[] = {sent_bytes(groups_.all) - sent_};
+  sum(groups_.all, sent);
+  const Progressed progressed{
+      run_, at_, number(), report, seconds, report ? step_flops(stage(), report->tokens) : 0, sent[0]};
+  if (!leads()) return;
+  log(log_line(progressed));
   if (hooks_.progress) hooks_.progress(progressed);
 }
 
@@ -234,18 +304,30 @@ RunNumbers Loop::numbers() const {
 }
 
 void Loop::checkpoint() {
-  write_checkpoint(checkpoint_folder(run_), number(), identity_, at_, numbers(), run_.keep);
+  const std::vector<DividedSet> sets =
+      groups_.place.divided() ? trainer_->divided() : std::vector<DividedSet>();
+  const WholeNumbers whole(sets, leads());
+  for (size_t i = 0; i < sets.size(); ++i) collect(groups_.all, sets[i].parts, whole.spans[i]);
+  if (!leads()) return;
+  write_checkpoint(checkpoint_folder(run_), number(), identity_, at_,
+                   sets.empty() ? numbers() : whole.numbers(), run_.keep);
   write_file(run_.output / "report.html",
              report_html(read_file(log_file(run_)), run_.output.filename().string()));
 }
 
 void Loop::save() const {
   const StageConfig& last = run_.stages.back();
+  Parameters whole;
+  const bool divided = groups_.place.parallel.experts > 1;
+  if (divided && leads()) whole = Parameters(last.config);
+  if (divided) collect(groups_.all, trainer_->divided().front().parts, whole.values());
+  if (!leads()) return;
   if (const Adapters* adapters = trainer_ ? trainer_->adapters() : nullptr) {
     save_adapters(run_.output / "adapter", last.config, last.lora, *adapters, run_.from.string());
     merge_adapters(ctx_, *adapters, parameters_.weights());
   }
-  save_model(run_.output / "model", last.config, parameters_.weights(), run_.format, run_.tokenizer);
+  save_model(run_.output / "model", last.config, (divided ? whole : parameters_).weights(), run_.format,
+             run_.tokenizer);
 }
 
 }  // namespace
@@ -293,6 +375,7 @@ HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage) {
 }
 
 Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, bool resume) {
+  require_divisible(run, ctx.comm.size);
   return Loop(ctx, run, hooks).go(resume);
 }
 

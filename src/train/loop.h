@@ -23,6 +23,7 @@ struct Progressed {
   const StepReport* report;     // null: the step was passed over
   double seconds;               // it took
   double flops;                 // of it (train/cost.h)
+  int64_t sent = 0;             // bytes that ranks sent each other in it, all together
 };
 
 struct RunHooks {
@@ -41,6 +42,9 @@ enum class Outcome : uint8_t { done, stopped };
 // checkpoint in the output folder, where there is one. Without it a folder that holds checkpoints is refused.
 // At the end the model (or its adapters) lies in OUTPUT/model. Throws Error: what files or data bring, and a
 // loss that keeps jumping or is not a number.
+// On several ranks (ctx.comm) all call it; files are read and written by rank 0, which also says what hooks
+// are told. Data is read by all. An Error may be thrown on one rank alone: then the others wait for it in
+// vain, and the job is to be ended.
 Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, bool resume);
 
 // The folders of token shards that a stage names.

@@ -32,8 +32,10 @@ double peak_flops(const Context& ctx, Precision precision) {
 
 StepSpeed measure_stage(const Context& ctx, const RunConfig& run, int number, int steps) {
   const StageConfig& stage = run.stages[static_cast<size_t>(number)];
-  Parameters parameters = random_parameters(run.config, run.deviation, run.seed);
-  StageTrainer trainer(ctx, run, number, parameters);
+  const RankGroups groups = make_groups(ctx.comm, ctx.comm.size > 1 ? run.parallel : ParallelConfig{});
+  Parameters parameters =
+      random_parameters(run.config, run.deviation, run.seed, held_weights(run.config, groups.place));
+  StageTrainer trainer(ctx, groups, run, number, parameters);
   const ReadSequence read = [&](int64_t seen, int ahead, TrainBatch& batch) {
     Random random(run.seed, static_cast<uint64_t>(seen));
     std::vector<Token> tokens(static_cast<size_t>(stage.sequence + ahead));

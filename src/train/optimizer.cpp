@@ -31,7 +31,7 @@ std::vector<TrainedTensor> trained_tensors(const Config& config, const Weights& 
   std::vector<TrainedTensor> tensors;
   for_each_pair(config, weights, gradients, [&](const WeightSlot& slot, const Mat& w, const Mat& g) {
     tensors.push_back({describe(slot), data(w), data(g), nullptr, nullptr, MatrixSize{slot.rows, slot.cols},
-                       !slot.vector, is_hidden_matrix(slot)});
+                       !slot.vector, is_hidden_matrix(slot), static_cast<int>(tensors.size())});
   });
   size_t i = 0;
   for_each_pair(config, first, second, [&](const WeightSlot&, const Mat& m, const Mat& v) {
@@ -59,7 +59,7 @@ std::vector<TrainedTensor> trained_tensors(const Adapters& adapters, const Adapt
   return tensors;
 }
 
-double gradient_norm(const Context& ctx, std::span<const TrainedTensor> tensors) {
+double gradient_squares(const Context& ctx, std::span<const TrainedTensor> tensors) {
   const std::vector<Share> shares = shares_of(tensors);
   std::vector<double> squares(shares.size());
   ctx.pool.for_each(static_cast<int64_t>(shares.size()), 1, [&](int64_t i, int64_t, int) {
@@ -72,7 +72,11 @@ double gradient_norm(const Context& ctx, std::span<const TrainedTensor> tensors)
   });
   double total = 0;
   for (const double s : squares) total += s;
-  return std::sqrt(total);
+  return total;
+}
+
+double gradient_norm(const Context& ctx, std::span<const TrainedTensor> tensors) {
+  return std::sqrt(gradient_squares(ctx, tensors));
 }
 
 double clip_factor(const AdamW& options, double norm) {

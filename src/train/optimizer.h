@@ -27,6 +27,8 @@ struct TrainedTensor {
   MatrixSize size;                            // of a vector: one row
   bool decays;
   bool hidden = false;  // a matrix between the embedding and the head, and no router
+  int slot = -1;        // its weight's place among all of the config
+  int64_t offset = 0;   // of a part: its first number in that weight
   int64_t count() const { return size.count(); }
 };
 
@@ -42,7 +44,8 @@ std::vector<TrainedTensor> trained_tensors(const Config& config, const Weights& 
 std::vector<TrainedTensor> trained_tensors(const Adapters& adapters, const Adapters& gradients,
                                            const Adapters& first, const Adapters& second);
 
-// Square root of the sum of all gradients' squares; summed in one order whatever the threads.
+// The sum of all gradients' squares, in one order whatever the threads; and its square root.
+double gradient_squares(const Context& ctx, std::span<const TrainedTensor> tensors);
 double gradient_norm(const Context& ctx, std::span<const TrainedTensor> tensors);
 
 // What gradients are multiplied by so that their norm is `clip` at most: min(1, clip / (norm + 1e-6)).

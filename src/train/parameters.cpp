@@ -13,14 +13,14 @@ namespace {
 
 constexpr int64_t kLine = 16;  // f32 of a cache line
 
-int64_t padded(const WeightSlot& slot) { return (slot.count() + kLine - 1) / kLine * kLine; }
-
 bool is_bias(Role role) {
   return role == Role::bq || role == Role::bk || role == Role::bv || role == Role::bo ||
          role == Role::index_k_bias || role == Role::router_bias;
 }
 
 }  // namespace
+
+int64_t padded_count(const WeightSlot& slot) { return (slot.count() + kLine - 1) / kLine * kLine; }
 
 std::string describe(const WeightSlot& slot) {
   std::string text = name(slot.role);
@@ -37,7 +37,7 @@ Parameters::Parameters(const Config& config, const ChosenWeights& chosen) {
          slot.rows, slot.cols, slot.cols * static_cast<int64_t>(sizeof(float))};
     if (chosen && !chosen(slot)) return;
     m.data = reinterpret_cast<const std::byte*>(next);
-    next += padded(slot);
+    next += padded_count(slot);
     count_ += slot.count();
   });
   if (config.tied) weights_.head = weights_.embed;
@@ -46,16 +46,17 @@ Parameters::Parameters(const Config& config, const ChosenWeights& chosen) {
 int64_t parameter_bytes(const Config& config, const ChosenWeights& chosen) {
   int64_t numbers = 0;
   for_each_weight(config, [&](const WeightSlot& slot) {
-    if (!chosen || chosen(slot)) numbers += padded(slot);
+    if (!chosen || chosen(slot)) numbers += padded_count(slot);
   });
   return numbers * static_cast<int64_t>(sizeof(float));
 }
 
-Parameters parameters_of(const Model& model) {
-  Parameters parameters(model.config);
+Parameters parameters_of(const Model& model, const ChosenWeights& chosen) {
+  Parameters parameters(model.config, chosen);
   for_each_pair(
       model.config, model.weights, parameters.weights(),
       [&](const WeightSlot& slot, const Mat& from, const Mat& to) {
+        if (!to) return;
         for (int64_t r = 0; r < slot.rows; ++r) dequantize_row(from, r, data(to) + r * slot.cols);
         if (!std::all_of(to.f32(), to.f32() + slot.count(), [](float v) { return std::isfinite(v); }))
           throw Error(fmt::format("{} has numbers that are not finite", describe(slot)), model.path.string(),
@@ -64,12 +65,14 @@ Parameters parameters_of(const Model& model) {
   return parameters;
 }
 
-Parameters random_parameters(const Config& config, float deviation, uint64_t seed) {
-  Parameters parameters(config);
+Parameters random_parameters(const Config& config, float deviation, uint64_t seed,
+                             const ChosenWeights& chosen) {
+  Parameters parameters(config, chosen);
   Weights weights = parameters.weights();  // views only
   uint64_t place = 0;
   for_each_weight(config, weights, [&](const WeightSlot& slot, Mat& m) {
     Random random(seed, place++);
+    if (!m) return;
     for (int64_t i = 0; i < slot.count(); ++i)
       data(m)[i] = slot.vector ? (is_bias(slot.role) ? 0.0f : 1.0f) : deviation * random.normal();
   });

@@ -35,6 +35,9 @@ class Parameters {
   int64_t count_ = 0;
 };
 
+// Numbers that a weight takes in such a set, up to where the next begins.
+int64_t padded_count(const WeightSlot& slot);
+
 std::string describe(const WeightSlot& slot);  // "gate of layer 3, expert 5"
 
 // Bytes of such a set, for plans.
@@ -42,11 +45,12 @@ int64_t parameter_bytes(const Config& config, const ChosenWeights& chosen = {});
 
 // The weights of a loaded model, widened to f32. Throws Error naming a weight with numbers that are not
 // finite.
-Parameters parameters_of(const Model& model);
+Parameters parameters_of(const Model& model, const ChosenWeights& chosen = {});
 
 // Random ones to begin with: matrices normal with this deviation, norms 1, biases 0. A weight's numbers
 // follow from (seed, its place in the list) alone.
-Parameters random_parameters(const Config& config, float deviation, uint64_t seed);
+Parameters random_parameters(const Config& config, float deviation, uint64_t seed,
+                             const ChosenWeights& chosen = {});
 
 // f(slot, a, b): the weights of two sets over one config, in step.
 template <typename F>

@@ -34,6 +34,9 @@ struct Pass {
   LayerRows mtp_rows = {};
 
   Rows rows(const float* x, int cols) const { return {x, cols, n, cols}; }
+  void complete(int unit) const {
+    if (options.complete) options.complete(unit);
+  }
   bool with_mtp() const { return o.mtp > 0 && c.mtp_layers > 0; }
   const LayerWeights& mtp_weights() const { return model.weights.layers[static_cast<size_t>(c.layers)]; }
   const LayerWeights& mtp_gradients() const { return model.gradients.layers[static_cast<size_t>(c.layers)]; }
@@ -214,18 +217,22 @@ Losses Pass::run(ExpertLoads* loads) {
   if (o.reference != 0) losses.reference = divergence();
   if (with_mtp()) losses.mtp = mtp(loads, losses);
   if (!back) return losses;
+  for (int i = c.layers; i < head_unit(c); ++i) complete(i);
   std::fill_n(s.dhidden, size, 0.0f);
   if (o.model_learns())
     rmsnorm_backward(ctx, rows(s.output, c.dim), model.weights.output_norm.f32(), c.norm_eps,
                      rows(s.dfinal, c.dim), s.dhidden, c.dim, data(model.gradients.output_norm));
+  complete(head_unit(c));
   for (int i = c.layers - 1; i >= 0; --i) {
     if (s.limits.recompute)
       layer(i, main).forward(i + 1 < c.layers ? s.layers[static_cast<size_t>(i + 1)].input : s.output,
                              nullptr);
     layer(i, main).backward(losses);
+    complete(i);
   }
   if (float* table = data(model.gradients.embed); table && o.model_learns())
     embedding_backward(ctx, batch.tokens, rows(s.dhidden, c.dim), table);
+  complete(embedding_unit(c));
   return losses;
 }
 

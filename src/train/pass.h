@@ -2,6 +2,8 @@
 // A training pass: losses of a batch, and their gradients by everything that is trained. Why it is not the
 // one forward of serving: docs/decisions/training_forward.md.
 
+#include <functional>
+
 #include "train/batch.h"
 #include "train/layer.h"
 
@@ -12,9 +14,15 @@ namespace minke {
 using ExpertLoads = std::vector<std::vector<int64_t>>;
 ExpertLoads no_loads(const Config& config, bool mtp);
 
+// What becomes complete together on the way back: a layer (by its number), the head with the norm before it,
+// the embedding.
+inline int head_unit(const Config& config) { return config.layers + config.mtp_layers; }
+inline int embedding_unit(const Config& config) { return head_unit(config) + 1; }
+
 struct PassOptions {
   Precision precision = Precision::f32;
   Objective objective = {};
+  std::function<void(int unit)> complete = {};  // told when this pass has added all its gradients of a unit
 };
 
 // Adds the batch's gradients to the trainee's, and the tokens its experts met to loads (or null). Rows up to

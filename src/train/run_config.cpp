@@ -135,6 +135,16 @@ ReferenceConfig reference_config(JsonFields& fields, const StageConfig& stage, c
   return result;
 }
 
+ParallelConfig parallel_config(JsonFields& fields) {
+  const Json* json = fields.value("parallel");
+  if (!json) return {};
+  JsonFields parallel = fields.inside("parallel", *json);
+  ParallelConfig result;
+  result.zero = parallel.integer("zero", 0, 1).value_or(0);
+  parallel.finish();
+  return result;
+}
+
 StageConfig read_stage(const Json& json, const std::string& where, const RunConfig& run) {
   JsonFields fields(json, where, kNoneAllowed);
   StageConfig s;
@@ -209,7 +219,7 @@ std::string RunConfig::identity() const {
   Json kept = JsonObject{};
   for (const auto& [key, value] : text.as_object())
     if (key != "output" && key != "threads" && key != "checkpoint_steps" && key != "keep" &&
-        key != "format" && key != "tokenizer")
+        key != "format" && key != "tokenizer" && key != "parallel")
       kept.set(key, value);
   return to_string(kept) + to_string(config_to_json(config, "float32"));
 }
@@ -237,6 +247,7 @@ RunConfig parse_run_config(const Json& json, const fs::path& path) {
   run.format = format == "f32" ? Format::f32 : Format::bf16;
   if (const std::optional<std::string> tokenizer = fields.string("tokenizer"))
     run.tokenizer = {beside(path, *tokenizer)};
+  run.parallel = parallel_config(fields);
   const Json* stages = fields.value("stages");
   if (!stages || !stages->is_array() || stages->as_array().empty())
     fields.wrong("stages", "a list of one stage or more");

@@ -12,6 +12,7 @@
 #include "train/adapter.h"
 #include "train/objective.h"
 #include "train/optimizer.h"
+#include "train/parallel.h"
 #include "train/schedule.h"
 
 namespace minke {
@@ -45,7 +46,6 @@ struct StageConfig {
   LoraConfig lora;             // rank 0: the weights themselves are trained
   ReferenceConfig reference;
 
-  int most_sequences() const { return std::min(pass, batch.last); }  // of a pass
   bool trains_mtp() const { return mtp > 0 && config.mtp_layers > 0; }
 };
 
@@ -61,6 +61,7 @@ struct RunConfig {
   int threads = 0;  // 0: all there are
   Precision precision = Precision::bf16;
   bool recompute = false;
+  ParallelConfig parallel;  // over ranks; decides nothing but the order of sums
   int64_t checkpoint_steps = 100;
   int keep = 2;                     // checkpoints
   double spike = 2;                 // a loss this many times its running mean is one; 0: none is

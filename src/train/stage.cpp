@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "ops/router_backward.h"
+#include "train/shards.h"
 
 namespace minke {
 namespace {
@@ -12,6 +13,16 @@ namespace {
 bool is_indexer(Role role) {
   return role == Role::index_q || role == Role::index_k || role == Role::index_k_norm ||
          role == Role::index_k_bias || role == Role::index_weights;
+}
+
+ChosenWeights held_and(const ChosenWeights& chosen, const StageConfig& stage, const RankPlace& place) {
+  return both(chosen, held_weights(stage.config, place));
+}
+
+// Those whose moments this rank keeps whole.
+ChosenWeights whole_moments(const ChosenWeights& chosen, const StageConfig& stage, const RankPlace& place) {
+  if (place.divides_moments()) return [](const WeightSlot&) { return false; };
+  return held_and(chosen, stage, place);
 }
 
 }  // namespace
@@ -34,9 +45,13 @@ ChosenWeights adam_weights(const StageConfig& stage) {
   };
 }
 
-TrainLimits limits_of(const RunConfig& run, const StageConfig& stage, int threads) {
+int pass_sequences(const StageConfig& stage, int ranks) {
+  return std::min(stage.pass, std::max(1, stage.batch.last / ranks));
+}
+
+TrainLimits limits_of(const RunConfig& run, const StageConfig& stage, int threads, const RankPlace& place) {
   TrainLimits limits;
-  limits.rows = stage.sequence * stage.most_sequences();
+  limits.rows = stage.sequence * pass_sequences(stage, place.ranks);
   limits.longest = stage.sequence;
   limits.threads = threads;
   limits.mtp = stage.trains_mtp();
@@ -47,15 +62,17 @@ TrainLimits limits_of(const RunConfig& run, const StageConfig& stage, int thread
   return limits;
 }
 
-StageTrainer::StageTrainer(const Context& ctx, const RunConfig& run, int stage, Parameters& parameters)
+StageTrainer::StageTrainer(const Context& ctx, const RankGroups& groups, const RunConfig& run, int stage,
+                           Parameters& parameters)
     : ctx_(ctx),
+      groups_(groups),
       run_(run),
       stage_(run.stages[static_cast<size_t>(stage)]),
       parameters_(parameters),
-      gradients_(stage_.config, trained_weights(stage_)),
-      first_(stage_.config, trained_weights(stage_)),
-      second_(stage_.config, adam_weights(stage_)),
-      state_(make_train_state(stage_.config, limits_of(run, stage_, ctx.pool.size()))),
+      gradients_(stage_.config, held_and(trained_weights(stage_), stage_, groups.place)),
+      first_(stage_.config, whole_moments(trained_weights(stage_), stage_, groups.place)),
+      second_(stage_.config, whole_moments(adam_weights(stage_), stage_, groups.place)),
+      state_(make_train_state(stage_.config, limits_of(run, stage_, ctx.pool.size(), groups.place))),
       loads_(no_loads(stage_.config, stage_.trains_mtp())) {
   const Config& c = stage_.config;
   if (stage_.lora.rank > 0) {
@@ -67,11 +84,62 @@ StageTrainer::StageTrainer(const Context& ctx, const RunConfig& run, int stage, 
     tensors_ =
         trained_tensors(c, parameters_.weights(), gradients_.weights(), first_.weights(), second_.weights());
   }
+  if (groups_.place.ranks > 1) {
+    const std::span<float> all = adapters_ ? adapters_->gradients.values() : gradients_.values();
+    auto buckets = gradient_buckets(c, held_and(trained_weights(stage_), stage_, groups_.place));
+    if (adapters_) buckets = {{embedding_unit(c), false, 0, static_cast<int64_t>(all.size())}};
+    sum_ = std::make_unique<GradientSum>(groups_, std::move(buckets), all);
+    own_ = sum_->own(tensors_);
+    if (groups_.place.divides_moments()) divide_moments();
+  }
+  if (groups_.place.divides_moments()) return;
   const auto moved =
       std::ranges::stable_partition(tensors_, [](const TrainedTensor& t) { return t.second != nullptr; });
   of_muon_ = {moved.begin(), moved.end()};
   of_adamw_ = std::span(tensors_).first(tensors_.size() - of_muon_.size());
   if (!of_muon_.empty()) muon_space_ = Memory(muon_bytes(of_muon_), "the optimiser's iteration");
+}
+
+void StageTrainer::divide_moments() {
+  int64_t count = 0;
+  for (const TrainedTensor& t : own_) count += t.count();
+  divided_moments_ =
+      Memory(std::max<int64_t>(2 * count, 16) * static_cast<int64_t>(sizeof(float)), "moments");
+  float* next = divided_moments_.as<float>();
+  for (TrainedTensor& t : own_) {
+    t.first = next;
+    t.second = next + count;
+    next += t.count();
+  }
+  of_adamw_ = own_;
+}
+
+// Every rank stepped its own part; the gradients have served, and carry the new weights.
+void StageTrainer::share_weights() {
+  for (const TrainedTensor& t : own_) std::copy_n(t.weight, t.count(), t.gradient);
+  sum_->share_own();
+  for (const TrainedTensor& t : tensors_) std::copy_n(t.gradient, t.count(), t.weight);
+}
+
+std::vector<DividedSet> StageTrainer::divided() const {
+  const RankPlace& place = groups_.place;
+  const bool first = place.replica() == 0;
+  const ChosenWeights trained = trained_weights(stage_), adam = adam_weights(stage_);
+  const auto count = [&](const ChosenWeights& chosen) {
+    return parameter_bytes(stage_.config, chosen) / static_cast<int64_t>(sizeof(float));
+  };
+  std::vector<DividedSet> sets = {
+      {count({}), held_parts(stage_.config, {}, parameters_.weights(), place.rank, first)},
+      {count(trained), {}},
+      {count(adam), {}}};
+  if (place.divides_moments()) {
+    sets[1].parts = moment_parts(stage_.config, trained, own_, &TrainedTensor::first);
+    sets[2].parts = moment_parts(stage_.config, adam, own_, &TrainedTensor::second);
+  } else {
+    sets[1].parts = held_parts(stage_.config, trained, first_.weights(), place.rank, first);
+    sets[2].parts = held_parts(stage_.config, adam, second_.weights(), place.rank, first);
+  }
+  return sets;
 }
 
 Trainee StageTrainer::trainee() const {
@@ -96,22 +164,58 @@ Objective StageTrainer::objective(std::span<const TrainBatch> passes) const {
     o.sequences += static_cast<int64_t>(batch.sequences.size());
     o.rows += batch.rows();
   }
+  int64_t all[] = {o.counted, o.counted_second, o.sequences, o.rows};
+  sum(groups_.all, all);
+  o.counted = all[0];
+  o.counted_second = all[1];
+  o.sequences = all[2];
+  o.rows = all[3];
   return o;
 }
 
-// Adds to losses and gradients.
+// This rank's part of a step's sequences.
+std::vector<TrainBatch> StageTrainer::read_passes(int64_t seen, int sequences,
+                                                  const ReadSequence& read) const {
+  const RankShare share = rank_share(seen, sequences, groups_.place.rank, groups_.place.ranks);
+  std::vector<TrainBatch> passes;
+  for (int64_t i = share.first; i < share.last; ++i) {
+    if ((i - share.first) % stage_.pass == 0) passes.emplace_back();
+    read(i, stage_.trains_mtp() ? 2 : 1, passes.back());
+  }
+  return passes;
+}
+
+// What ranks found, in one message: losses, loads, and the squares of the gradients each answers for.
+void StageTrainer::add_up_ranks(StepReport& report) {
+  Losses& l = report.losses;
+  std::vector<double> all = {l.language, l.mtp,       l.balance,
+                             l.indexer,  l.reference, gradient_squares(ctx_, own_)};
+  for (const auto& layer : loads_) all.insert(all.end(), layer.begin(), layer.end());
+  sum(groups_.all, std::span(all));
+  l = {all[0], all[1], all[2], all[3], all[4]};
+  report.norm = std::sqrt(all[5]);
+  auto next = all.begin() + 6;
+  for (auto& layer : loads_)
+    for (int64_t& load : layer) load = static_cast<int64_t>(*next++);
+}
+
+// Adds to losses and gradients, of this rank's part of the sequences.
 void StageTrainer::hold_to_reference(int64_t step, const ReadSequence& read, StepReport& report) {
-  const int batch = stage_.reference.batch;
+  const RankPlace& place = groups_.place;
+  const int batch = stage_.reference.batch, most = pass_sequences(stage_, place.ranks);
+  const RankShare share = rank_share((step - 1) * batch, batch, place.rank, place.ranks);
+  std::vector<TrainBatch> passes;
+  for (int64_t i = share.first; i < share.last; ++i) {
+    if ((i - share.first) % most == 0) passes.emplace_back();
+    read(i, 1, passes.back());
+  }
+  int64_t counted[] = {0};
+  for (const TrainBatch& pass : passes) counted[0] += pass.counted();
+  sum(groups_.all, counted);
   PassOptions options{run_.precision, {}};
   options.objective.language = 0;
   options.objective.reference = stage_.reference.weight;
-  options.objective.counted_reference = 0;
-  std::vector<TrainBatch> passes;
-  for (int i = 0; i < batch; ++i) {
-    if (i % stage_.most_sequences() == 0) passes.emplace_back();
-    read((step - 1) * batch + i, 1, passes.back());
-  }
-  for (const TrainBatch& pass : passes) options.objective.counted_reference += pass.counted();
+  options.objective.counted_reference = counted[0];
   for (const TrainBatch& pass : passes)
     report.losses.add(train_pass(ctx_, options, trainee(), state_, pass, nullptr));
 }
@@ -121,20 +225,23 @@ StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequenc
   StepReport report;
   report.sequences = batch_at(stage_.batch, step);
   report.rate = rate_at(stage_.rate, step, stage_.steps);
-  std::vector<TrainBatch> passes;
-  for (int i = 0; i < report.sequences; ++i) {
-    if (i % stage_.pass == 0) passes.emplace_back();
-    read(seen + i, stage_.trains_mtp() ? 2 : 1, passes.back());
-  }
-  const PassOptions options{run_.precision, objective(passes)};
+  const std::vector<TrainBatch> passes = read_passes(seen, report.sequences, read);
+  PassOptions options{run_.precision, objective(passes)};
   report.tokens = options.objective.rows;
   std::ranges::fill(gradients_.values(), 0.0f);
   if (adapters_) std::ranges::fill(adapters_->gradients.values(), 0.0f);
   for (auto& layer : loads_) std::ranges::fill(layer, 0);
-  for (const TrainBatch& batch : passes)
-    report.losses.add(train_pass(ctx_, options, trainee(), state_, batch, &loads_));
   if (stage_.reference.weight > 0) hold_to_reference(step, reference, report);
-  report.norm = gradient_norm(ctx_, tensors_);
+  for (const TrainBatch& batch : passes) {
+    if (sum_ && &batch == &passes.back()) options.complete = [&](int unit) { sum_->ready(unit); };
+    report.losses.add(train_pass(ctx_, options, trainee(), state_, batch, &loads_));
+  }
+  if (sum_) {
+    sum_->finish();
+    add_up_ranks(report);
+  } else {
+    report.norm = gradient_norm(ctx_, tensors_);
+  }
   report.total = options.objective.language * report.losses.language +
                  options.objective.mtp * report.losses.mtp + report.losses.balance + report.losses.indexer +
                  stage_.reference.weight * report.losses.reference;
@@ -145,17 +252,22 @@ StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequenc
 double StageTrainer::held_out_loss(int64_t sequences, const ReadSequence& read) {
   PassOptions options{run_.precision, {}};
   options.objective.indexer = stage_.indexer;
-  double sum = 0;
-  int64_t counted = 0;
-  for (int64_t first = 0; first < sequences; first += stage_.pass) {
+  const int64_t pass = pass_sequences(stage_, groups_.place.ranks), each = pass * groups_.place.ranks;
+  double all[] = {0, 0};  // of the losses, and how many
+  for (int64_t round = 0; round < sequences; round += each) {
+    // A rank for which there is nothing left goes along with the first sequences again: its experts are
+    // asked.
+    const int64_t begin = round + groups_.place.rank * pass, first = begin < sequences ? begin : 0;
     TrainBatch batch;
-    for (int64_t i = first; i < std::min(first + stage_.pass, sequences); ++i) read(i, 1, batch);
+    for (int64_t i = first; i < std::min(first + pass, sequences); ++i) read(i, 1, batch);
     options.objective.counted = std::max<int64_t>(batch.counted(), 1);
     const double mean = evaluate_pass(ctx_, options, trainee(), state_, batch).language;
-    sum += mean * static_cast<double>(batch.counted());
-    counted += batch.counted();
+    if (begin >= sequences) break;
+    all[0] += mean * static_cast<double>(batch.counted());
+    all[1] += static_cast<double>(batch.counted());
   }
-  return counted > 0 ? sum / static_cast<double>(counted) : 0;
+  sum(groups_.all, all);
+  return all[1] > 0 ? all[0] / all[1] : 0;
 }
 
 void StageTrainer::balance(StepReport& report) const {
@@ -175,6 +287,7 @@ void StageTrainer::balance(StepReport& report) const {
 void StageTrainer::update(const StepReport& report, int64_t updates) {
   const double factor = clip_factor(stage_.adamw, report.norm);
   adamw_step(ctx_, stage_.adamw, report.rate, updates + 1, factor, of_adamw_);
+  if (groups_.place.divides_moments()) share_weights();
   if (!of_muon_.empty()) {
     MuonOptions options;
     options.decay = stage_.adamw.decay;
