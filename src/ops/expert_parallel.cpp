@@ -10,12 +10,14 @@ namespace {
 const std::byte* bytes(const float* p) { return reinterpret_cast<const std::byte*>(p); }
 std::byte* bytes(float* p) { return reinterpret_cast<std::byte*>(p); }
 
-float* sized(std::vector<float>& space, int64_t count) {
-  if (static_cast<int64_t>(space.size()) < count) space.resize(static_cast<size_t>(count));
+}  // namespace
+
+float* made_large(std::vector<float>& space, int64_t count) {
+  if (static_cast<int64_t>(space.size()) >= count) return space.data();
+  space = {};  // given back first
+  space = std::vector<float>(static_cast<size_t>(count));
   return space.data();
 }
-
-}  // namespace
 
 ExpertRoutes find_routes(const Comm& comm, int experts, const int32_t* starts) {
   const int mine = experts / comm.size;
@@ -49,7 +51,7 @@ ExpertRoutes find_routes(const Comm& comm, int experts, const int32_t* starts) {
 
 void send_to_experts(const Comm& comm, const ExpertRoutes& routes, int cols, const float* slots, float* rows,
                      std::vector<float>& space) {
-  float* arrived = sized(space, int64_t{routes.rows()} * cols);
+  float* arrived = made_large(space, int64_t{routes.rows()} * cols);
   all_to_all(comm, {bytes(slots), routes.out, bytes(arrived), routes.in, cols * int64_t{sizeof(float)}});
   for (const int32_t place : routes.places) {
     std::copy_n(arrived, cols, rows + int64_t{place} * cols);
@@ -59,7 +61,7 @@ void send_to_experts(const Comm& comm, const ExpertRoutes& routes, int cols, con
 
 void send_to_tokens(const Comm& comm, const ExpertRoutes& routes, int cols, const float* rows, float* slots,
                     std::vector<float>& space) {
-  float* const leaving = sized(space, int64_t{routes.rows()} * cols);
+  float* const leaving = made_large(space, int64_t{routes.rows()} * cols);
   float* to = leaving;
   for (const int32_t place : routes.places) {
     std::copy_n(rows + int64_t{place} * cols, cols, to);

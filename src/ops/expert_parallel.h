@@ -27,6 +27,9 @@ void send_to_experts(const Comm& comm, const ExpertRoutes& routes, int cols, con
 void send_to_tokens(const Comm& comm, const ExpertRoutes& routes, int cols, const float* rows, float* slots,
                     std::vector<float>& space);
 
+// Room for so many numbers, no more; what was there may be lost.
+float* made_large(std::vector<float>& space, int64_t count);
+
 // Bytes that all ranks together send for one layer, there and back in both directions, with experts evenly
 // loaded. forwards: 2 where the layer is run again.
 double expert_traffic(int64_t tokens, int active, int dim, int ranks, int forwards);

@@ -61,27 +61,23 @@ SortedRows of_tokens(const TrainedExperts& e, int dim, const ExpertScratch& s) {
 SortedRows of_ranks(const TrainedExperts& e, int dim) {
   ExpertsRows& k = *e.ranks->kept;
   ExpertsSpace& s = *e.ranks->space;
-  const auto grow = [](std::vector<float>& v, int64_t count) {
-    if (static_cast<int64_t>(v.size()) < count) v.resize(static_cast<size_t>(count));
-    return v.data();
-  };
   const int64_t rows = k.routes.rows();
   const int here = e.experts / e.ranks->comm->size;
-  grow(s.weights, rows);
-  grow(s.dweights, rows);
+  made_large(s.weights, rows);
+  made_large(s.dweights, rows);
   return {e.ranks->comm->rank * here,
           here,
           k.routes.starts.data(),
           dim,
           e.inter,
           e.weights,
-          grow(k.rows, rows * dim),
-          grow(s.back, rows * dim),
-          grow(k.gate, rows * e.inter),
-          grow(k.up, rows * e.inter),
-          grow(s.inner, rows * e.inter),
-          grow(s.dgate, rows * e.inter),
-          grow(s.dup, rows * e.inter)};
+          made_large(k.rows, rows * dim),
+          made_large(s.back, rows * dim),
+          made_large(k.gate, rows * e.inter),
+          made_large(k.up, rows * e.inter),
+          made_large(s.inner, rows * e.inter),
+          made_large(s.dgate, rows * e.inter),
+          made_large(s.dup, rows * e.inter)};
 }
 
 // Products of all experts, done at once: they are many and small.
@@ -178,11 +174,10 @@ void backward_over_ranks(const Context& ctx, Precision precision, const TrainedE
   ExpertsSpace& space = *e.ranks->space;
   const ExpertRoutes& routes = e.ranks->kept->routes;
   const SortedRows r = of_ranks(e, dim);
-  std::vector<float>& weights = space.slot_weights;
-  weights.resize(std::max(weights.size(), static_cast<size_t>(slots_in_all)));
-  for (int i = 0; i < slots_in_all; ++i) weights[static_cast<size_t>(e.order[i])] = e.router_weights[i];
+  float* const weights = made_large(space.slot_weights, slots_in_all);
+  for (int i = 0; i < slots_in_all; ++i) weights[e.order[i]] = e.router_weights[i];
   send_to_experts(comm, routes, dim, s.back, r.back, space.travel);
-  send_to_experts(comm, routes, 1, weights.data(), space.weights.data(), space.travel);
+  send_to_experts(comm, routes, 1, weights, space.weights.data(), space.travel);
   backward(ctx, precision, r, gradients, [&] {
     ctx.pool.for_each(r.count(), 16, [&](int64_t begin, int64_t end, int) {
       for (int64_t i = begin; i < end; ++i)
@@ -190,8 +185,8 @@ void backward_over_ranks(const Context& ctx, Precision precision, const TrainedE
     });
   });
   send_to_tokens(comm, routes, dim, r.back, s.back, space.travel);
-  send_to_tokens(comm, routes, 1, space.dweights.data(), weights.data(), space.travel);
-  for (int i = 0; i < slots_in_all; ++i) drouter[i] = weights[static_cast<size_t>(e.order[i])];
+  send_to_tokens(comm, routes, 1, space.dweights.data(), weights, space.travel);
+  for (int i = 0; i < slots_in_all; ++i) drouter[i] = weights[e.order[i]];
 }
 
 }  // namespace
