@@ -181,15 +181,18 @@ class Ranks(Case):
         self.assertNotEqual(job.returncode, 0)
         self.assertLess(time.monotonic() - began, 15)
         step = max(int(p.stem.split("-")[1]) for p in checkpoints.glob("step-*.safetensors"))
-        job = subprocess.Popen(self.command(2, config, "--resume"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env=environment(home=self.folder, **SETTINGS), text=True)
-        self.assertIn("goes on after step", job.stderr.readline())
-        pids = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True).stdout.split()
-        os.kill(int(pids[1]), signal.SIGTERM)
-        _, error = job.communicate(timeout=60)
-        self.assertIn("--resume goes on", error)
-        self.assertEqual(job.returncode, 130)
-        self.assertGreater(max(int(p.stem.split("-")[1]) for p in checkpoints.glob("step-*.safetensors")), step)
+        for signal_of_end in (signal.SIGTERM, signal.SIGUSR1):  # to one rank; to mpirun, which passes it on
+            job = subprocess.Popen(self.command(2, config, "--resume"), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, env=environment(home=self.folder, **SETTINGS), text=True)
+            self.assertIn("goes on after step", job.stderr.readline())
+            pids = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True).stdout.split()
+            os.kill(int(pids[1]) if signal_of_end == signal.SIGTERM else job.pid, signal_of_end)
+            _, error = job.communicate(timeout=60)
+            self.assertIn("--resume goes on", error)
+            self.assertEqual(job.returncode, 130)
+            now = max(int(p.stem.split("-")[1]) for p in checkpoints.glob("step-*.safetensors"))
+            self.assertGreater(now, step)
+            step = now
 
     def test_what_does_not_divide_is_named(self):
         _, error = self.on(2, self.config("odd", stage={"batch": 5}), code=1)
