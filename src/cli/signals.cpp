@@ -9,7 +9,7 @@ namespace {
 sigset_t the_signals() {
   sigset_t set;
   sigemptyset(&set);
-  for (const int s : {SIGINT, SIGTERM, SIGHUP}) sigaddset(&set, s);
+  for (const int s : {SIGINT, SIGTERM, SIGHUP, SIGUSR1}) sigaddset(&set, s);
   return set;
 }
 
@@ -30,6 +30,7 @@ Signal Signals::wait(std::chrono::milliseconds longest) {
   const timespec time{longest.count() / 1000, longest.count() % 1000 * 1'000'000};
   switch (sigtimedwait(&set, nullptr, &time)) {
     case SIGINT:
+    case SIGUSR1:
     case SIGTERM: return Signal::end;
     case SIGHUP: return Signal::reload;
     default: return Signal::none;

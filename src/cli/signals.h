@@ -7,8 +7,9 @@ namespace minke {
 
 enum class Signal { none, end, reload };
 
-// From construction on, SIGINT, SIGTERM and SIGHUP are kept from this thread and those it starts, until one
-// asks for them. To be made before any other thread.
+// From construction on, SIGINT, SIGTERM, SIGUSR1 and SIGHUP are kept from this thread and those it starts,
+// until one asks for them. To be made before any other thread. SIGUSR1 asks for an end as well: mpirun passes
+// it on to its ranks, where it answers SIGTERM by ending them.
 class Signals {
  public:
   Signals();

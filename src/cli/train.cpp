@@ -63,7 +63,7 @@ Estimate estimate(const Context& ctx, const RunConfig& run, int ranks) {
     e.stages.push_back(measure_stage(ctx, measured, i, 3));
     e.stages.back().tokens_per_second *= missing;
     e.stages.back().flops_per_second *= missing;
-    e.traffic.push_back(ranks > 1 ? step_traffic(stage, e.place) : 0);
+    e.traffic.push_back(ranks > 1 ? step_traffic(run, stage, e.place) : 0);
     const double tokens =
         static_cast<double>(sequences_before(stage.batch, stage.steps + 1)) * stage.sequence;
     e.seconds += tokens / e.stages.back().tokens_per_second;

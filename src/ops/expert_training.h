@@ -2,6 +2,7 @@
 // Mixture of experts in training (MODEL.md 2.8): rows are sorted by expert, and what each expert made of them
 // is kept for the way back.
 
+#include "ops/expert_parallel.h"
 #include "ops/experts.h"
 #include "ops/projection.h"
 
@@ -10,6 +11,23 @@ namespace minke {
 // The experts' matrices, and where their gradients go; without data of a matrix none is computed.
 struct ExpertGradient {
   float *gate, *up, *down;
+};
+
+// Where experts are divided over ranks: the rows that came to this one, R of them, by expert. R is known when
+// they come; memory grows with the most there were.
+struct ExpertsRows {  // kept from forward to backward
+  ExpertRoutes routes;
+  std::vector<float> rows, gate, up;  // [R][dim], [R][inter] twice
+};
+struct ExpertsSpace {                          // of a call
+  std::vector<float> back, inner, dgate, dup;  // [R][dim], [R][inter]
+  std::vector<float> weights, dweights;        // [R]
+  std::vector<float> slot_weights, travel;     // [S], rows in the order of travel
+};
+struct ExpertsOverRanks {
+  const Comm* comm;
+  ExpertsRows* kept;
+  ExpertsSpace* space;
 };
 
 // S = tokens * active slots, each a (token, choice).
@@ -22,6 +40,9 @@ struct TrainedExperts {
   int32_t* order;    // [S]: slot of each (token, choice)
   int32_t* starts;   // [experts + 1]: first slot of each expert
   float *gate, *up;  // [S][inter], by slot
+  // Instead of gate and up, and of the scratch's inner, dgate and dup; weights of other ranks' experts are
+  // null.
+  const ExpertsOverRanks* ranks = nullptr;
 };
 
 // Memory of one call.

@@ -92,6 +92,56 @@ TEST(ExpertTraining, GradientsAreThoseOfTheFormula) {
       "down");
 }
 
+// What one call makes of random numbers; ranks: over those of Comm{}, which sends everything to itself.
+std::vector<std::vector<float>> made(int tokens, bool ranks) {
+  Random random(static_cast<uint64_t>(tokens));
+  constexpr int kSize = kExperts * kInter * kDim;
+  const size_t slots = static_cast<size_t>(tokens * kActive), wide = slots * kDim, narrow = slots * kInter;
+  const auto x = random_floats(random, tokens * kDim), router = random_floats(random, tokens * kActive),
+             dout = random_floats(random, tokens * kDim), weights = random_floats(random, 3 * kSize);
+  std::vector<float> grads(weights.size());
+  std::vector<Expert> experts;
+  std::vector<ExpertGradient> gradients;
+  for (int e = 0; e < kExperts; ++e) {
+    const auto part = [&](int i, int rows, int cols) {
+      return Mat{reinterpret_cast<const std::byte*>(weights.data() + (e * 3 + i) * kInter * kDim),
+                 nullptr,
+                 Format::f32,
+                 rows,
+                 cols,
+                 int64_t{cols} * 4};
+    };
+    experts.push_back({part(0, kInter, kDim), part(1, kInter, kDim), part(2, kDim, kInter)});
+    float* const to = grads.data() + e * 3 * kInter * kDim;
+    gradients.push_back({to, to + kInter * kDim, to + 2 * kInter * kDim});
+  }
+  std::vector<int32_t> ids, order(slots), starts(kExperts + 1);
+  for (size_t i = 0; i < slots; ++i)
+    ids.push_back(static_cast<int32_t>(i % 2 == 0 ? random.below(2) : 2 + random.below(2)));
+  std::vector<float> gate(narrow), up(narrow), rows(wide), back(wide), inner(narrow), dgate(narrow),
+      dup(narrow), out(x.size()), dx(x.size()), drouter(slots);
+  const Comm alone;
+  ExpertsRows kept;
+  ExpertsSpace space;
+  const ExpertsOverRanks over{&alone, &kept, &space};
+  TrainedExperts e{kExperts,      kActive,      kInter,        experts,     ids.data(),
+                   router.data(), order.data(), starts.data(), gate.data(), up.data()};
+  ExpertScratch scratch{rows.data(), back.data(), inner.data(), dgate.data(), dup.data()};
+  if (ranks) {
+    e.ranks = &over;
+    e.gate = e.up = scratch.inner = scratch.dgate = scratch.dup = nullptr;
+  }
+  TestContext t(2);
+  train_experts(t.ctx, Precision::f32, e, {x.data(), kDim, tokens, kDim}, scratch, out.data());
+  train_experts_backward(t.ctx, Precision::f32, e, {x.data(), kDim, tokens, kDim}, dout.data(), scratch,
+                         dx.data(), drouter.data(), gradients);
+  return {out, dx, drouter, grads};
+}
+
+TEST(ExpertTraining, OverRanksTheSameBits) {
+  for (const int tokens : {0, 1, 2, 7, 40}) EXPECT_EQ(made(tokens, true), made(tokens, false)) << tokens;
+}
+
 TEST(ExpertTraining, ProjectionsAndBiases) {
   Random random(2);
   TestContext t(2);

@@ -52,8 +52,9 @@ void visit_layer(const Config& c, const TrainLimits& l, LayerKept& k, bool dense
   f(k.expert_ids, slots);
   f(k.expert_order, slots);
   f(k.expert_starts, int64_t{c.moe->router.experts} + 1);
-  f(k.expert_gate, slots * c.moe->inter);
-  f(k.expert_up, slots * c.moe->inter);
+  const int64_t here = l.expert_ranks > 1 ? 0 : slots;
+  f(k.expert_gate, here * c.moe->inter);
+  f(k.expert_up, here * c.moe->inter);
 }
 
 template <typename F>
@@ -90,9 +91,8 @@ void visit_ffn_scratch(const Config& c, const TrainLimits& l, TrainState& s, con
   const int64_t slots = rows * c.moe->router.active;
   f(s.experts.rows, slots * c.dim);
   f(s.experts.back, slots * c.dim);
-  f(s.experts.inner, slots * c.moe->inter);
-  f(s.experts.dgate, slots * c.moe->inter);
-  f(s.experts.dup, slots * c.moe->inter);
+  const int64_t here = l.expert_ranks > 1 ? 0 : slots;
+  for (float** one : {&s.experts.inner, &s.experts.dgate, &s.experts.dup}) f(*one, here * c.moe->inter);
   f(s.drouter, slots);
   f(s.drouter_logits, rows * c.moe->router.experts);
   f(s.router_scratch, int64_t{l.threads} * 2 * c.moe->router.experts);
@@ -158,6 +158,17 @@ int64_t train_state_bytes(const Config& config, const TrainLimits& limits) {
   int64_t bytes = 0;
   for_each_buffer(config, limits, none, [&](auto*& p, int64_t count) { bytes += size_of(p, count); });
   return bytes;
+}
+
+int64_t expert_rows_bytes(const Config& config, const TrainLimits& limits) {
+  if (!config.moe || limits.expert_ranks == 1) return 0;
+  int64_t layers = 0;  // that keep their rows
+  for (int i = 0; i < config.layers + (limits.mtp ? 1 : 0); ++i) layers += config.sparse(i) ? 1 : 0;
+  if (limits.recompute) layers = std::min<int64_t>(layers, 1);
+  const int64_t slots = int64_t{limits.rows} * config.moe->router.active, dim = config.dim,
+                inter = config.moe->inter;
+  const int64_t kept = dim + 2 * inter, space = 2 * dim + 3 * inter + 3;
+  return slots * (layers * kept + space) * static_cast<int64_t>(sizeof(float));
 }
 
 TrainState make_train_state(const Config& config, const TrainLimits& limits) {

@@ -20,6 +20,7 @@ struct TrainLimits {
   bool indexer = false;    // indexer and sparse attention run
   int adapter_rank = 0;    // of LoRA
   bool reference = false;  // the model without adapters runs beside
+  int expert_ranks = 1;    // that the experts are divided over
 };
 
 // T rows, D dim, H heads. What an architecture has no use for is null.
@@ -47,6 +48,7 @@ struct LayerKept {
   int32_t* expert_ids = nullptr;                        // [T][K]
   int32_t *expert_order = nullptr, *expert_starts = nullptr;
   float *expert_gate = nullptr, *expert_up = nullptr;  // [T * K][inter]
+  ExpertsRows expert_rows;                             // instead, where experts are divided over ranks
 };
 
 struct TrainState {
@@ -65,6 +67,7 @@ struct TrainState {
   float *index_scores = nullptr, *attention_mass = nullptr;             // [T][longest]
   float *inner = nullptr, *dinner = nullptr, *dgate = nullptr;          // [T][inter], dense or shared
   ExpertScratch experts = {};
+  ExpertsSpace experts_space;
   float *drouter = nullptr, *drouter_logits = nullptr;  // [T][K], [T][E]
   float* router_scratch = nullptr;                      // [threads][2 E]
   float* logits = nullptr;                              // [kLossRows][vocab]
@@ -87,6 +90,9 @@ struct TrainState {
 // Throws Error where memory cannot be had, or the architecture is none that is trained.
 TrainState make_train_state(const Config& config, const TrainLimits& limits);
 int64_t train_state_bytes(const Config& config, const TrainLimits& limits);
+// What grows beside it where experts are divided over ranks: as much where they are evenly loaded, and as
+// much more as this rank's are asked for more.
+int64_t expert_rows_bytes(const Config& config, const TrainLimits& limits);
 
 // Throws Error naming the architecture that is not trained (Llama 4).
 void require_trainable(const Config& config);

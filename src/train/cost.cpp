@@ -29,13 +29,15 @@ RunMemory stage_memory(const RunConfig& run, const StageConfig& stage, int threa
     });
     m.moments += muon_bytes(sizes);
   }
-  m.activations = train_state_bytes(stage.config, limits_of(run, stage, threads, place));
+  const TrainLimits limits = limits_of(run, stage, threads, place);
+  m.activations = train_state_bytes(stage.config, limits) + expert_rows_bytes(stage.config, limits);
   if (place.ranks == 1) return m;
   int64_t moments = 0;
   for (const GradientBucket& b : gradient_buckets(stage.config, trained)) {
-    const int64_t share = ring_share(b.count(), b.experts ? place.replicas() : place.ranks, 0).count() * 4;
+    const int ranks = b.experts ? place.replicas() : place.ranks;
+    const int64_t share = ring_share(b.count(), ranks, 0).count() * 4;
     moments += 2 * share;
-    m.messages += share;
+    if (ranks > 1) m.messages += share;
   }
   if (place.divides_moments()) m.moments = moments;
   if (adapters > 0) m.messages = adapters / place.ranks;
@@ -65,12 +67,29 @@ int64_t checkpoint_memory(const RunConfig& run, const RankPlace& place) {
   return place.divided() ? most : 0;
 }
 
-double step_traffic(const StageConfig& stage, const RankPlace& place) {
+namespace {
+
+// Of the layers with experts, in the steps of a stage after its ramp.
+double experts_traffic(const StageConfig& stage, const RankPlace& place, bool recompute) {
+  const Config& c = stage.config;
+  if (!c.moe || place.parallel.experts == 1) return 0;
+  const int64_t sequences = stage.batch.last;
+  double bytes = 0;
+  for (int i = 0; i < c.layers + (stage.trains_mtp() ? 1 : 0); ++i)
+    if (c.sparse(i))  // the last row of a document has no next token
+      bytes += expert_traffic(sequences * (stage.sequence - (i == c.layers ? 1 : 0)), c.moe->router.active,
+                              c.dim, place.parallel.experts, recompute && i < c.layers ? 2 : 1);
+  return bytes;
+}
+
+}  // namespace
+
+double step_traffic(const RunConfig& run, const StageConfig& stage, const RankPlace& place) {
   const ChosenWeights trained = both(trained_weights(stage), held_weights(stage.config, place));
   double bytes = gradient_traffic(gradient_buckets(stage.config, trained), place);
   if (stage.lora.rank > 0)
     bytes = sum_traffic(static_cast<double>(adapter_bytes(stage.config, stage.lora)), place.ranks);
-  return bytes * place.ranks;
+  return bytes * place.ranks + experts_traffic(stage, place, run.recompute);
 }
 
 namespace {

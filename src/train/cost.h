@@ -17,7 +17,7 @@ RunMemory run_memory(const RunConfig& run, int threads, const RankPlace& place =
 int64_t checkpoint_memory(const RunConfig& run, const RankPlace& place);
 
 // Bytes that all ranks together send in a step, with experts evenly loaded.
-double step_traffic(const StageConfig& stage, const RankPlace& place);
+double step_traffic(const RunConfig& run, const StageConfig& stage, const RankPlace& place);
 
 // Floating-point operations of a step: six for each active weight and token (products forward, and two
 // backward), and attention's over documents as long as a sequence. tokens: without those of its reference.

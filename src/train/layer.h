@@ -18,6 +18,7 @@ struct Trainee {
   const Weights& gradients;  // added to
   const Adapters* adapters = nullptr;
   const Adapters* adapter_gradients = nullptr;
+  const Comm* expert_ranks = nullptr;  // that the experts are divided over; null: all are here
 };
 
 // The rows that a layer works on.
@@ -41,6 +42,7 @@ struct LayerPass {
   const LayerWeights &w = model.weights.layers[static_cast<size_t>(layer)],
                      &g = model.gradients.layers[static_cast<size_t>(layer)];
   const int n = rows_of.count;
+  const ExpertsOverRanks over = {model.expert_ranks, &k.expert_rows, &s.experts_space};
 
   // From k.input [n][D] to out [n][D], keeping what backward needs. loads [E]: the tokens each expert met are
   // added, or null.

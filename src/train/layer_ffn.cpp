@@ -46,8 +46,9 @@ void LayerPass::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, const
 
 TrainedExperts LayerPass::routed() const {
   const MoeConfig& m = *c.moe;
-  return {m.router.experts, m.router.active, m.inter,         w.experts,     k.expert_ids,
-          k.router_weights, k.expert_order,  k.expert_starts, k.expert_gate, k.expert_up};
+  return {m.router.experts,           m.router.active, m.inter,         w.experts,     k.expert_ids,
+          k.router_weights,           k.expert_order,  k.expert_starts, k.expert_gate, k.expert_up,
+          over.comm ? &over : nullptr};
 }
 
 void LayerPass::experts(float* out, int64_t* loads) {

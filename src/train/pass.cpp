@@ -168,7 +168,7 @@ void Pass::mtp_forward(ExpertLoads* loads) {
 // The layer there and back: its gradient by the main model's final hidden state is added to s.dfinal.
 double Pass::mtp(ExpertLoads* loads, Losses& losses) {
   collect_mtp_rows();
-  if (ahead.count == 0) return 0;
+  if (ahead.count == 0 && !model.expert_ranks) return 0;  // other ranks may have rows for the experts here
   mtp_forward(loads);
   const double mean = 1.0 / static_cast<double>(std::max<int64_t>(o.counted_second, 1));
   const size_t size = static_cast<size_t>(ahead.count) * static_cast<size_t>(c.dim);

@@ -65,6 +65,39 @@ TEST(TrainPass, GivesTheLogitsOfTheServingForwardForRandomShapes) {
   }
 }
 
+// As if experts were on several ranks: the way over Comm{}, also where this rank has no row for a layer.
+TEST(TrainPass, ExpertsOverRanksGiveTheSameBits) {
+  const Model model = load_model(golden_folder("deepseek_v3_mtp"));
+  for (const bool single : {false, true})  // documents of one token, which have no second one to predict
+    for (const bool recompute : {false, true}) {
+      Random random(3);
+      const std::vector<Token> tokens = random_tokens(random, model.config.vocab, 26);
+      const std::vector<uint8_t> loss(tokens.size(), 1);
+      std::vector<int32_t> starts = {0, 3, 10};
+      for (int32_t i = 0; single && i < 26; ++i) starts.resize(26), starts[static_cast<size_t>(i)] = i;
+      TrainBatch batch;
+      add_sequence(batch, 24, tokens, starts, loss);
+      std::vector<float> gradients[2];
+      for (const bool ranks : {false, true}) {
+        TrainLimits limits;
+        limits.rows = limits.longest = 24;
+        limits.mtp = true;
+        limits.recompute = recompute;
+        limits.expert_ranks = ranks ? 2 : 1;  // buffers of several
+        TestTrainer t(model.config, parameters_of(model), limits, is_language_weight);
+        PassOptions options;
+        options.objective.mtp = 0.3;
+        options.objective.balance = 0.01;
+        const Comm alone;
+        Trainee trainee = t.trainee();
+        if (ranks) trainee.expert_ranks = &alone;
+        train_pass(t.ctx, options, trainee, t.state, batch);
+        gradients[ranks].assign(t.gradients.values().begin(), t.gradients.values().end());
+      }
+      EXPECT_EQ(gradients[0], gradients[1]) << single << recompute;
+    }
+}
+
 TEST(TrainPass, RefusesWhatItDoesNotTrain) {
   const Config config = load_model(golden_folder("llama4")).config;
   expect_says(error_of([&] { make_train_state(config, {.rows = 8, .longest = 8}); }),

@@ -141,6 +141,7 @@ ParallelConfig parallel_config(JsonFields& fields) {
   JsonFields parallel = fields.inside("parallel", *json);
   ParallelConfig result;
   result.zero = parallel.integer("zero", 0, 1).value_or(0);
+  result.experts = parallel.integer("experts", 1, 1 << 16).value_or(1);
   parallel.finish();
   return result;
 }

@@ -59,6 +59,7 @@ TrainLimits limits_of(const RunConfig& run, const StageConfig& stage, int thread
   limits.indexer = stage.indexer != IndexerPart::none;
   limits.adapter_rank = stage.lora.rank;
   limits.reference = stage.reference.weight > 0;
+  limits.expert_ranks = place.parallel.experts;
   return limits;
 }
 
@@ -144,6 +145,7 @@ std::vector<DividedSet> StageTrainer::divided() const {
 
 Trainee StageTrainer::trainee() const {
   Trainee t{stage_.config, parameters_.weights(), gradients_.weights()};
+  if (groups_.place.parallel.experts > 1) t.expert_ranks = &groups_.experts;
   if (!adapters_) return t;
   t.adapters = &adapters_->weights;
   t.adapter_gradients = &adapters_->gradients;

@@ -138,10 +138,19 @@ class Ranks(Case):
                  for o in ("data4", "zero4")]
         self.assertLess(abs(plans[0] / plans[1] - 4), 0.2)
 
+    def test_experts_over_ranks(self):
+        for output, ranks, parallel in (("experts2", 2, {"experts": 2}), ("experts4", 4, {"experts": 4}),
+                                        ("both", 4, {"experts": 2, "zero": 1})):
+            self.on(ranks, self.config(output, parallel))
+            self.assert_same_run(output, self.whole())
+            self.assert_traffic_as_announced(output, ranks, 0.04)  # announced for experts that are evenly loaded
+
     def test_a_checkpoint_goes_on_with_other_numbers_of_ranks(self):
         config = self.config("moved", {"zero": 1}, checkpoint_steps=3, keep=9)
         self.on(4, config)
-        for ranks, step in ((1, 3), (2, 6), (4, 9)):  # as if it had been ended after that step
+        for ranks, step, parallel in ((1, 3, {}), (2, 6, {"experts": 2}), (4, 9, {"experts": 2, "zero": 1}), (2, 9, {})):
+            # As if it had been ended after that step.
+            config = self.config("moved", parallel, checkpoint_steps=3, keep=9)
             for checkpoint in (self.folder / "moved" / "checkpoints").glob("step-*"):
                 if int(checkpoint.stem.split("-")[1]) > step:
                     checkpoint.unlink()
@@ -172,15 +181,18 @@ class Ranks(Case):
         self.assertNotEqual(job.returncode, 0)
         self.assertLess(time.monotonic() - began, 15)
         step = max(int(p.stem.split("-")[1]) for p in checkpoints.glob("step-*.safetensors"))
-        job = subprocess.Popen(self.command(2, config, "--resume"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env=environment(home=self.folder, **SETTINGS), text=True)
-        self.assertIn("goes on after step", job.stderr.readline())
-        pids = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True).stdout.split()
-        os.kill(int(pids[1]), signal.SIGTERM)
-        _, error = job.communicate(timeout=60)
-        self.assertIn("--resume goes on", error)
-        self.assertEqual(job.returncode, 130)
-        self.assertGreater(max(int(p.stem.split("-")[1]) for p in checkpoints.glob("step-*.safetensors")), step)
+        for signal_of_end in (signal.SIGTERM, signal.SIGUSR1):  # to one rank; to mpirun, which passes it on
+            job = subprocess.Popen(self.command(2, config, "--resume"), stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.PIPE, env=environment(home=self.folder, **SETTINGS), text=True)
+            self.assertIn("goes on after step", job.stderr.readline())
+            pids = subprocess.run(["pgrep", "-P", str(job.pid)], capture_output=True, text=True).stdout.split()
+            os.kill(int(pids[1]) if signal_of_end == signal.SIGTERM else job.pid, signal_of_end)
+            _, error = job.communicate(timeout=60)
+            self.assertIn("--resume goes on", error)
+            self.assertEqual(job.returncode, 130)
+            now = max(int(p.stem.split("-")[1]) for p in checkpoints.glob("step-*.safetensors"))
+            self.assertGreater(now, step)
+            step = now
 
     def test_what_does_not_divide_is_named(self):
         _, error = self.on(2, self.config("odd", stage={"batch": 5}), code=1)
@@ -188,6 +200,12 @@ class Ranks(Case):
             self.assertIn(text, error)
         config = self.config("lost", stage={"data": "nowhere"})
         self.assertIn("nowhere", self.on(2, config, code=1)[1])
+        config = self.config("three", {"experts": 3})
+        self.assertIn("8 experts do not divide over 3 ranks", self.on(2, config, code=1)[1])
+        config = self.config("many", {"experts": 4})
+        self.assertIn("2 ranks are no groups of 4", self.on(2, config, code=1)[1])
+        config = self.config("muon", {"zero": 1}, stage={"optimizer": "muon"})
+        self.assertIn("Muon needs matrices as a whole", self.on(2, config, code=1)[1])
         self.fails("train", config, "--ranks", 2, code=2, says="--dry-run")
 
 
