@@ -41,7 +41,7 @@ struct Estimate {
   Counts counts;
   RunMemory memory;
   double flops = 0, seconds = 0, peak = 0;
-  int64_t tokens = 0;
+  int64_t tokens = 0, data = 0;
   std::vector<StepSpeed> stages;
   std::vector<double> traffic;  // of a step of each stage
 };
@@ -54,6 +54,7 @@ Estimate estimate(const Context& ctx, const RunConfig& run, int ranks) {
   e.memory = run_memory(run, ctx.pool.size(), e.place);
   e.flops = run_flops(run);
   e.tokens = run_tokens(run);
+  e.data = data_bytes(run);
   e.peak = peak_flops(ctx, run.precision) * ranks;
   RunConfig measured = run;
   const int missing = ranks / ctx.comm.size;
@@ -80,6 +81,7 @@ Json to_json(const Estimate& e, const RunConfig& run) {
                                 {"activations", e.memory.activations},
                                 {"messages", e.memory.messages},
                                 {"total", e.memory.total()}});
+  json.set("data_bytes", e.data);
   json.set("tokens", e.tokens);
   json.set("flops", e.flops);
   json.set("seconds", e.seconds);
@@ -106,6 +108,8 @@ void print(const Estimate& e, const RunConfig& run, int measured_on) {
              bytes_text(e.memory.total()), alone ? "" : " a rank", bytes_text(e.memory.weights),
              bytes_text(e.memory.gradients), bytes_text(e.memory.moments), bytes_text(e.memory.activations),
              alone ? "" : ", messages " + bytes_text(e.memory.messages));
+  fmt::print("data         {} of shards, mapped: as far as they are read, they count as the program's too\n",
+             bytes_text(e.data));
   if (e.place.divided())
     fmt::print("checkpoints  {} more on rank 0 while one is read or written\n",
                bytes_text(checkpoint_memory(run, e.place)));

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <memory>
+#include <set>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -372,6 +373,20 @@ HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage) {
             shards->read(row, length, ahead, tokens);
             add_sequence(batch, length, tokens.tokens, tokens.starts, tokens.loss);
           }};
+}
+
+int64_t data_bytes(const RunConfig& run) {
+  std::set<std::pair<fs::path, std::string>> sets;
+  for (const StageConfig& stage : run.stages) {
+    sets.insert({stage.data, stage.split});
+    if (stage.evaluate_steps > 0) sets.insert({stage.data, stage.held_out});
+    if (stage.reference.weight > 0) sets.insert({stage.reference.data, "train"});
+  }
+  TokenShards::Expected unread;
+  unread.check_content = false;
+  int64_t bytes = 0;
+  for (const auto& [folder, name] : sets) bytes += TokenShards::open(folder, name, unread).bytes();
+  return bytes;
 }
 
 Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, bool resume) {

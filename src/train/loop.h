@@ -51,6 +51,8 @@ Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, b
 ReadSequence shard_sequences(const RunConfig& run, const StageConfig& stage);
 ReadSequence reference_sequences(const RunConfig& run, const StageConfig& stage);
 HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage);
+// Of all shards that a run reads: they are mapped, beside the memory of its numbers.
+int64_t data_bytes(const RunConfig& run);
 
 fs::path checkpoint_folder(const RunConfig& run);
 fs::path log_file(const RunConfig& run);

@@ -245,6 +245,12 @@ int64_t TokenShards::documents() const {
   return n;
 }
 
+int64_t TokenShards::bytes() const {
+  int64_t n = 0;
+  for (const Shard& shard : shards_) n += static_cast<int64_t>(shard.file.bytes().size());
+  return n;
+}
+
 int64_t TokenShards::learned() const {
   int64_t n = 0;
   for (const Shard& shard : shards_) {

@@ -59,6 +59,7 @@ class TokenShards {
   const ShardSet& set() const { return set_; }
   int64_t tokens() const { return begins_.back(); }
   int64_t documents() const;
+  int64_t bytes() const;    // of its files
   int64_t learned() const;  // tokens that count as targets, once an epoch
   // Rows of `length` tokens that cover the stream, the last one padded where it is not full.
   int64_t rows(int length) const { return (tokens() + length - 1) / length; }

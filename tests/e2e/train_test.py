@@ -54,8 +54,9 @@ class Train(Case):
         self.assertEqual(plan["tokens"], 60 * 8 * 64)
         self.assertGreater(plan["memory"]["total"], plan["parameters"] * 16)
         self.assertGreater(plan["seconds"], 0)
+        self.assertGreater(plan["data_bytes"], 1000)
         text, _ = self.minke("train", config, "--dry-run")
-        for word in ("parameters", "memory", "tokens/s", "time"):
+        for word in ("parameters", "memory", "data", "tokens/s", "time"):
             self.assertIn(word, text)
         self.assertFalse((self.folder / "run").exists())
 
