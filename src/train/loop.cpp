@@ -126,8 +126,6 @@ fs::path Loop::find_checkpoint(bool resume) {
 }
 
 void Loop::start(bool resume) {
-  if (broadcast(groups_.all, identity_) != identity_)
-    throw Error("is another config than that of rank 0", run_.path.string());
   fs::path newest;
   if (leads()) newest = find_checkpoint(resume);
   newest = broadcast(groups_.all, newest.string());
@@ -366,6 +364,7 @@ HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage) {
 }
 
 Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, bool resume) {
+  require_same_config(ctx.comm, run);
   require_divisible(run, ctx.comm.size);
   return Loop(ctx, run, hooks).go(resume);
 }
