@@ -147,6 +147,25 @@ class Ranks(Case):
             self.assert_same_run(output, self.whole())
             self.assert_traffic_as_announced(output, ranks, 0.04)  # announced for experts that are evenly loaded
 
+    def test_muon_and_adapters(self):
+        name = pathlib.Path("model") / "model.safetensors"
+        muon = {"optimizer": "muon", "steps": 4}
+        self.minke("train", self.config("muon1", stage=muon))
+        self.on(2, self.config("muon2", {"experts": 2}, stage=muon))
+        self.assert_same_run("muon2", "muon1")
+        llama = {"architectures": ["LlamaForCausalLM"], "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+                 "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300, "rms_norm_eps": 1e-5,
+                 "rope_theta": 10000, "max_position_embeddings": 64, "tie_word_embeddings": True}
+        plain = {"indexer": "none"}
+        self.minke("train", self.config("llama", stage=plain, model={"config": llama, "deviation": 0.05}))
+        adapters = {**plain, "lora": {"rank": 4}, "rate": 0.02}
+        for ranks in (1, 2):
+            config = self.config(f"adapters{ranks}", stage=adapters, model={"from": "llama/model"})
+            self.on(ranks, config) if ranks > 1 else self.minke("train", config)
+        self.assert_same_run("adapters2", "adapters1")
+        self.assert_traffic_as_announced("adapters2", 2, 0.05)
+        self.assertNotEqual((self.folder / "adapters1" / name).read_bytes(), (self.folder / "llama" / name).read_bytes())
+
     def test_a_checkpoint_goes_on_with_other_numbers_of_ranks(self):
         config = self.config("moved", {"zero": 1}, checkpoint_steps=3, keep=9)
         self.on(4, config)
