@@ -36,6 +36,8 @@ def reason():
 
 
 WHY_NOT = reason()
+if WHY_NOT:
+    print(f"skipped: {WHY_NOT}", flush=True)
 
 
 def weights(model):
