@@ -1,5 +1,13 @@
 #include "base/toml.h"
 
+// toml++ takes some of what a text says for granted (that a digit stands behind a date's T), and lets the
+// optimiser believe it. Here what it takes for granted is looked at, and is an error where it does not hold.
+namespace {
+struct Unforeseen {};
+}  // namespace
+#undef NDEBUG
+#define TOML_ASSERT(expression) ((expression) ? void() : throw Unforeseen{})
+
 #include <cmath>
 #include <toml++/toml.h>
 
@@ -41,6 +49,8 @@ Json parse_toml(std::string_view text, const std::string& where) {
     return to_json(toml::parse(text), where);
   } catch (const toml::parse_error& e) {
     throw Error(std::string(e.description()), fmt::format("{}:{}", where, e.source().begin.line));
+  } catch (const Unforeseen&) {
+    throw Error("is no TOML", where);
   }
 }
 

@@ -127,8 +127,6 @@ fs::path Loop::find_checkpoint(bool resume) {
 }
 
 void Loop::start(bool resume) {
-  if (broadcast(groups_.all, identity_) != identity_)
-    throw Error("is another config than that of rank 0", run_.path.string());
   fs::path newest;
   if (leads()) newest = find_checkpoint(resume);
   newest = broadcast(groups_.all, newest.string());
@@ -390,6 +388,7 @@ int64_t data_bytes(const RunConfig& run) {
 }
 
 Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, bool resume) {
+  require_same_config(ctx.comm, run);
   require_divisible(run, ctx.comm.size);
   return Loop(ctx, run, hooks).go(resume);
 }

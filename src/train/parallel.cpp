@@ -59,6 +59,15 @@ void require_divisible(const RunConfig& run, int ranks) {
   }
 }
 
+void require_same_config(const Comm& comm, const RunConfig& run) {
+  const std::string mine = fmt::format("{} {} {}", run.parallel.zero, run.parallel.experts, run.identity());
+  int64_t others[] = {broadcast(comm, mine) == mine ? 0 : 1};
+  sum(comm, others);
+  if (others[0] > 0)
+    throw Error(fmt::format("{} of {} ranks have another config than rank 0", others[0], comm.size),
+                run.path.string());
+}
+
 RankGroups make_groups(const Comm& comm, const ParallelConfig& parallel) {
   RankGroups groups{{comm.rank, comm.size, parallel}, comm, Comm{}, comm};
   if (parallel.experts == 1) return groups;

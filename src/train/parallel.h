@@ -37,6 +37,9 @@ ChosenWeights both(const ChosenWeights& a, const ChosenWeights& b);
 // Throws Error naming what does not divide, or is not done on several ranks.
 void require_divisible(const RunConfig& run, int ranks);
 
+// Throws Error, on all ranks, where one has read another config than rank 0.
+void require_same_config(const Comm& comm, const RunConfig& run);
+
 // The groups of a rank: all; those it shares experts with; those that have the same experts.
 struct RankGroups {
   RankPlace place;
