@@ -1,12 +1,13 @@
 # A list of what can be done; the work is in tools/, CMakePresets.json and tests/.
 FUZZ_SECONDS ?= 60
 SOAK_SECONDS ?= 3600
+KILLS ?= 200
 JOBS ?= $(shell nproc)
 CTEST = ctest --output-on-failure --parallel $(JOBS)
 
 .DEFAULT_GOAL := help
-.PHONY: help build run test bench fuzz format tidy soak test-asan test-hostile test-ubsan test-tsan test-arm test-clients
-.PHONY: test-lora test-real clean
+.PHONY: help build run test bench bench-train fuzz format tidy soak test-asan test-hostile test-ubsan test-tsan test-arm test-clients
+.PHONY: test-kills test-lora test-real clean
 
 help:  ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1@/p' Makefile | column -t -s @
@@ -23,6 +24,9 @@ test:  ## build and run every test (as ./test)
 
 bench: build  ## the models at hand beside llama.cpp and the machine's limits, with charts
 	@bench/run
+
+bench-train: build  ## training steps beside PyTorch, where torch and transformers are installed
+	@bench/train
 
 fuzz:  ## fuzz each target for FUZZ_SECONDS (60)
 	@tools/install_packages build fuzz
@@ -87,6 +91,12 @@ soak:  ## the server under mixed clients for SOAK_SECONDS (3600)
 	@tools/build release
 	@tools/fetch_model smollm2
 	@python3 tests/soak/soak.py $(SOAK_SECONDS)
+
+test-kills:  ## a server killed KILLS times (200) at random moments, and what it says after
+	@tools/install_packages build fetch test
+	@tools/build release
+	@tools/fetch_model smollm2
+	@python3 tests/soak/kills.py $(KILLS)
 
 clean:  ## remove build/; models stay
 	@rm -rf build

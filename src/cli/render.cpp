@@ -26,7 +26,8 @@ int run(const Flags& flags) {
   }
   if (!flags.tools.empty()) prompt.tools = read_json_file(flags.tools);
   if (flags.no_generation_prompt) prompt.add_generation_prompt = false;
-  for (const auto& [key, value] : template_kwargs(flags.engine).as_object()) prompt.kwargs.set(key, value);
+  const Json kwargs = template_kwargs(flags.engine);
+  for (const auto& [key, value] : kwargs.as_object()) prompt.kwargs.set(key, value);
   const std::string own =
       flags.engine.chat_template.empty() ? "" : read_file(flags.engine.chat_template, 16 << 20);
   const ChatFormat format = chat_format(model, tokenizer, own);

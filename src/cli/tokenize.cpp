@@ -30,7 +30,8 @@ std::vector<Token> read_ids(const std::string& text) {
   const size_t first = text.find_first_not_of(" \t\r\n");
   std::vector<Token> ids;
   if (first != std::string::npos && text[first] == '{') {
-    for (const Json& id : parse_json(text).at("ids").as_array()) {
+    const Json json = parse_json(text);
+    for (const Json& id : json.at("ids").as_array()) {
       if (id.as_int() < 0 || id.as_int() > INT32_MAX)
         throw Error(fmt::format("token {} does not exist", id.as_int()));
       ids.push_back(static_cast<Token>(id.as_int()));

@@ -183,7 +183,10 @@ struct Setup {
 };
 
 int dry_run(const Context& ctx, const Flags& flags, const RunConfig& run, int ranks) {
-  for (const StageConfig& stage : run.stages) shard_sequences(run, stage);  // whether the data is there
+  for (const StageConfig& stage : run.stages) {  // whether the data is there
+    shard_sequences(run, stage);
+    if (stage.reference.weight > 0) reference_sequences(run, stage);
+  }
   const Estimate e = estimate(ctx, run, ranks);
   if (ctx.comm.rank > 0) return kExitOk;
   if (flags.json)
@@ -203,6 +206,7 @@ int run_training(const Flags& flags, Signals* signals, const Comm& comm) {
   Report report(run, peak_flops(ctx, run.precision) * comm.size, flags.json);
   hooks.data = shard_sequences;
   hooks.held_out = held_out_shards;
+  hooks.reference = reference_sequences;
   hooks.progress = [&](const Progressed& p) { report(p); };
   hooks.say = [](const std::string& text) { fmt::print(stderr, "minke train: {}\n", text); };
   hooks.stopped = [&] { return signals->wait(std::chrono::milliseconds(0)) == Signal::end; };

@@ -58,6 +58,47 @@ TEST(Adapter, GradientsAreThoseOfTheMergedMatrices) {
     }
 }
 
+// Held to the model without adapters: nothing where they do nothing, else what differences of the loss say.
+TEST(Adapter, GradientsOfTheDivergenceFromTheModelWithoutThem) {
+  const TrainBatch batch = batch_of(Safetensors::open(golden("train/units.safetensors")), "lora.input_ids");
+  const Model model = load_model(golden("train/llama"));
+  const LoraConfig lora{4, 6, kAll};
+  const TrainLimits limits{
+      .rows = batch.rows(), .longest = 32, .threads = 2, .adapter_rank = 4, .reference = true};
+  TestTrainer t(model.config, parameters_of(model), limits, is_language_weight);
+  const Parameters frozen(model.config, [](const WeightSlot&) { return false; });
+  PassOptions options;
+  options.objective.language = 0;
+  options.objective.reference = 3;
+  options.objective.counted_reference = batch.counted();
+  const auto loss = [&](const Adapters& adapters, const Adapters& gradients) {
+    const Trainee adapted{model.config, t.parameters.weights(), frozen.weights(), &adapters, &gradients};
+    const Losses losses = train_pass(t.ctx, options, adapted, t.state, batch);
+    EXPECT_EQ(losses.language, 0);
+    return losses.reference;
+  };
+  const Adapters fresh = random_adapters(model.config, lora, 3), none(model.config, lora);
+  EXPECT_NEAR(loss(fresh, none), 0, 1e-7);
+
+  Adapters adapters = filled(model.config, lora);
+  const Adapters gradients(model.config, lora);
+  EXPECT_GT(loss(adapters, gradients), 0.01);
+  Random random(5);
+  std::vector<float> direction(adapters.values().size());
+  double expected = 0;
+  for (size_t i = 0; i < direction.size(); ++i) {
+    direction[i] = random.normal();
+    expected += double{direction[i]} * gradients.values()[i] / options.objective.reference;
+  }
+  constexpr float kStep = 2e-4f;
+  const auto moved = [&](float by) {
+    Adapters other = filled(model.config, lora);
+    for (size_t i = 0; i < direction.size(); ++i) other.values()[i] += by * direction[i];
+    return loss(other, Adapters(model.config, lora));
+  };
+  EXPECT_NEAR((moved(kStep) - moved(-kStep)) / (2 * kStep), expected, 0.01 * std::abs(expected));
+}
+
 // What is written is what is read: the engine with the folder's adapters and the saved merged model agree.
 TEST(Adapter, AreServedAsTheyWereTrained) {
   const TemporaryFolder folder;

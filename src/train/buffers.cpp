@@ -131,6 +131,10 @@ void for_each_buffer(const Config& c, const TrainLimits& l, TrainState& s, const
   visit_attention_scratch(c, l, s, f);
   visit_ffn_scratch(c, l, s, f);
   f(s.logits, int64_t{std::min(kLossRows, l.rows)} * c.vocab);
+  if (l.reference) {
+    f(s.reference, rows * c.dim);
+    f(s.reference_logits, int64_t{std::min(kLossRows, l.rows)} * c.vocab);
+  }
   if (l.mtp) visit_mtp(c, l, s, f);
   f(s.work.scratch, thread_scratch(c, l) * l.threads);
 }

@@ -19,6 +19,7 @@ struct TrainLimits {
   bool recompute = false;  // a layer keeps its input only, and is run again on the way back
   bool indexer = false;    // indexer and sparse attention run
   int adapter_rank = 0;    // of LoRA
+  bool reference = false;  // the model without adapters runs beside
   int expert_ranks = 1;    // that the experts are divided over
 };
 
@@ -71,6 +72,8 @@ struct TrainState {
   float* router_scratch = nullptr;                      // [threads][2 E]
   float* logits = nullptr;                              // [kLossRows][vocab]
   float *adapted = nullptr, *dadapted = nullptr;        // [T][rank]
+  // final and logits of the model without adapters
+  float *reference = nullptr, *reference_logits = nullptr;
   // Multi-token prediction
   float *pair = nullptr, *dpair = nullptr;               // [T][2 D]
   float *mtp_embedding = nullptr, *mtp_given = nullptr;  // [T][D] what its norms read

@@ -92,7 +92,10 @@ double step_traffic(const RunConfig& run, const StageConfig& stage, const RankPl
   return bytes * place.ranks + experts_traffic(stage, place, run.recompute);
 }
 
-double step_flops(const StageConfig& stage, int64_t tokens) {
+namespace {
+
+// Operations for a token: so many for each weight it meets, and for each product of its attention.
+double token_flops(const StageConfig& stage, double weight, double attended) {
   const Counts counts = count(stage.config);
   double weights = static_cast<double>(counts.active_without_embedding());
   if (stage.config.tied) weights += static_cast<double>(counts.embedding);  // as the head
@@ -107,13 +110,31 @@ double step_flops(const StageConfig& stage, int64_t tokens) {
   const int64_t widths = c.mla ? c.mla->nope + c.mla->rope + c.mla->v : 2 * c.head_dim;
   const double attention =
       static_cast<double>(layers) * c.heads * static_cast<double>(widths) * stage.sequence / 2.0;
+  return weight * weights + attended * attention;
+}
+
+// Of a step's text that adapters are held to the model on: there twice, and back once.
+double reference_flops(const StageConfig& stage) {
+  if (stage.reference.weight == 0) return 0;
+  return static_cast<double>(stage.reference.batch) * stage.sequence * token_flops(stage, 6, 8);
+}
+
+double own_flops(const StageConfig& stage, int64_t tokens) {
   const double learned = stage.lora.rank > 0 ? 4 : 6;  // frozen weights need no gradient
-  return static_cast<double>(tokens) * (learned * weights + 6 * attention);
+  return static_cast<double>(tokens) * token_flops(stage, learned, 6);
+}
+
+}  // namespace
+
+double step_flops(const StageConfig& stage, int64_t tokens) {
+  return own_flops(stage, tokens) + reference_flops(stage);
 }
 
 double run_flops(const RunConfig& run) {
   double all = 0;
-  for (const StageConfig& stage : run.stages) all += step_flops(stage, sequences(stage) * stage.sequence);
+  for (const StageConfig& stage : run.stages)
+    all += own_flops(stage, sequences(stage) * stage.sequence) +
+           static_cast<double>(stage.steps) * reference_flops(stage);
   return all;
 }
 

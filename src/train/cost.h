@@ -20,7 +20,7 @@ int64_t checkpoint_memory(const RunConfig& run, const RankPlace& place);
 double step_traffic(const RunConfig& run, const StageConfig& stage, const RankPlace& place);
 
 // Floating-point operations of a step: six for each active weight and token (products forward, and two
-// backward), and attention's over documents as long as a sequence.
+// backward), and attention's over documents as long as a sequence. tokens: without those of its reference.
 double step_flops(const StageConfig& stage, int64_t tokens);
 double run_flops(const RunConfig& run);
 int64_t run_tokens(const RunConfig& run);

@@ -88,7 +88,7 @@ class Loop {
   const RankGroups groups_;
   Parameters parameters_;
   std::unique_ptr<StageTrainer> trainer_;
-  ReadSequence read_;
+  ReadSequence read_, reference_;
   HeldOut held_out_;
   RunPosition at_;
   bool resumed_ = false;
@@ -163,6 +163,7 @@ void Loop::open_stage() {
   if (at_.stage == static_cast<int>(run_.stages.size())) return;
   trainer_ = std::make_unique<StageTrainer>(ctx_, groups_, run_, at_.stage, parameters_);
   read_ = hooks_.data(run_, stage());
+  reference_ = stage().reference.weight > 0 ? hooks_.reference(run_, stage()) : ReadSequence{};
   held_out_ = stage().evaluate_steps > 0 && hooks_.held_out ? hooks_.held_out(run_, stage()) : HeldOut{};
 }
 
@@ -216,7 +217,7 @@ bool Loop::step() {
     took(nullptr, seconds_since(started));
     return true;
   }
-  const StepReport report = trainer_->gradients(current, at_.seen, read_);
+  const StepReport report = trainer_->gradients(current, at_.seen, read_, reference_);
   if (jumped(report)) {
     roll_back(report);
     return false;
@@ -274,6 +275,7 @@ Json log_line(const Progressed& p) {
   if (stage.balance > 0) line.set("balance_loss", r.losses.balance);
   if (stage.indexer == IndexerPart::warms_up || stage.indexer == IndexerPart::learns)
     line.set("indexer_loss", r.losses.indexer);
+  if (stage.reference.weight > 0) line.set("reference_loss", r.losses.reference);
   line.set("norm", r.norm);
   line.set("rate", r.rate);
   if (r.busiest > 0) line.set("expert_load", JsonArray{Json(r.idlest), Json(r.busiest)});
@@ -333,28 +335,35 @@ fs::path log_file(const RunConfig& run) { return run.output / "log.jsonl"; }
 
 namespace {
 
-std::shared_ptr<TokenShards> open_shards(const RunConfig& run, const StageConfig& stage,
+std::shared_ptr<TokenShards> open_shards(const RunConfig& run, const fs::path& folder,
                                          const std::string& name) {
   TokenShards::Expected expected;
   expected.vocab = run.config.vocab;
   if (!run.tokenizer.empty()) expected.tokenizer = fingerprint(Tokenizer::from_file(run.tokenizer.front()));
-  return std::make_shared<TokenShards>(TokenShards::open(stage.data, name, expected));
+  return std::make_shared<TokenShards>(TokenShards::open(folder, name, expected));
 }
 
-}  // namespace
-
-ReadSequence shard_sequences(const RunConfig& run, const StageConfig& stage) {
-  const auto shards = open_shards(run, stage, stage.split);
-  const RowOrder order(shards->rows(stage.sequence), run.seed);
-  return [shards, order, length = stage.sequence](int64_t seen, int ahead, TrainBatch& batch) {
+ReadSequence in_random_order(const RunConfig& run, const std::shared_ptr<TokenShards>& shards, int sequence) {
+  const RowOrder order(shards->rows(sequence), run.seed);
+  return [shards, order, length = sequence](int64_t seen, int ahead, TrainBatch& batch) {
     TokenRow row;
     shards->read(order.row(seen), length, ahead, row);
     add_sequence(batch, length, row.tokens, row.starts, row.loss);
   };
 }
 
+}  // namespace
+
+ReadSequence shard_sequences(const RunConfig& run, const StageConfig& stage) {
+  return in_random_order(run, open_shards(run, stage.data, stage.split), stage.sequence);
+}
+
+ReadSequence reference_sequences(const RunConfig& run, const StageConfig& stage) {
+  return in_random_order(run, open_shards(run, stage.reference.data, "train"), stage.sequence);
+}
+
 HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage) {
-  const auto shards = open_shards(run, stage, stage.held_out);
+  const auto shards = open_shards(run, stage.data, stage.held_out);
   return {shards->rows(stage.sequence),
           [shards, length = stage.sequence](int64_t row, int ahead, TrainBatch& batch) {
             TokenRow tokens;

@@ -30,6 +30,7 @@ struct RunHooks {
   // Where the sequences of a stage come from. Throws Error naming the data at fault.
   std::function<ReadSequence(const RunConfig&, const StageConfig&)> data;
   std::function<HeldOut(const RunConfig&, const StageConfig&)> held_out = {};  // of stages that evaluate
+  std::function<ReadSequence(const RunConfig&, const StageConfig&)> reference = {};  // of those with one
   std::function<void(const Progressed&)> progress = {};
   std::function<void(const std::string&)> say = {};  // events, for people: a checkpoint, a loss that jumped
   std::function<bool()> stopped = {};                // asked after every step
@@ -46,8 +47,9 @@ enum class Outcome : uint8_t { done, stopped };
 // vain, and the job is to be ended.
 Outcome train(const Context& ctx, const RunConfig& run, const RunHooks& hooks, bool resume);
 
-// The folder of token shards that a stage names.
+// The folders of token shards that a stage names.
 ReadSequence shard_sequences(const RunConfig& run, const StageConfig& stage);
+ReadSequence reference_sequences(const RunConfig& run, const StageConfig& stage);
 HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage);
 
 fs::path checkpoint_folder(const RunConfig& run);

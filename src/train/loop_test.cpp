@@ -264,6 +264,62 @@ TEST(Loop, ACheckpointOfAnotherRunIsRefusedAndNothingOverwritten) {
   EXPECT_EQ(saved_weights(run), before);
 }
 
+// Sequences in which each token is the one before plus `step`.
+ReadSequence counting(const RunConfig& run, const StageConfig& s, int step) {
+  return [vocab = run.config.vocab, length = s.sequence, step](int64_t seen, int ahead, TrainBatch& batch) {
+    std::vector<Token> tokens;
+    for (int i = 0; i < length + ahead; ++i) tokens.push_back(static_cast<Token>((seen + i * step) % vocab));
+    add_sequence(batch, length, tokens, std::vector<int32_t>{0}, std::vector<uint8_t>(tokens.size(), 1));
+  };
+}
+
+TEST(Loop, AdaptersAreHeldToWhatTheModelSaysOfOtherText) {
+  const TemporaryFolder folder;
+  Machine m;
+  const RunConfig base = run_config(folder, kLlama, stage("", 30));
+  ASSERT_EQ(train(m.ctx, base, hooks(), false), Outcome::done);
+  const auto adapted = [&](const char* name, const char* weight) {
+    return parse_run_config(
+        parse_json(fmt::format(
+            R"({{"model": {{"from": "out/model"}}, "output": "{}", "precision": "f32", "stages": [{}]}})",
+            name,
+            stage(fmt::format(R"(, "lora": {{"rank": 4, "targets": ["gate_proj", "up_proj", "down_proj"]}},
+                                 "reference": {{"data": "other", "weight": {}, "batch": 3}})",
+                              weight),
+                  30))),
+        folder / "config.json");
+  };
+  RunHooks h = hooks();
+  h.data = [](const RunConfig& run, const StageConfig& s) { return counting(run, s, 5); };
+  h.reference = [](const RunConfig& run, const StageConfig& s) { return counting(run, s, 3); };
+  Losses first, last;
+  h.progress = [&](const Progressed& p) { (p.number == 1 ? first : last) = p.report->losses; };
+  const RunConfig free = adapted("free", "1e-9"), held = adapted("held", "1");
+  ASSERT_EQ(train(m.ctx, free, h, false), Outcome::done);
+  EXPECT_NEAR(first.reference, 0, 1e-6);  // fresh adapters do nothing
+  const double drift = last.reference;
+  EXPECT_GT(drift, 0.05);
+  int steps = 0;
+  h.stopped = [&] { return ++steps == 11; };
+  ASSERT_EQ(train(m.ctx, held, h, false), Outcome::stopped);
+  ASSERT_EQ(train(m.ctx, held, h, true), Outcome::done);
+  EXPECT_LT(last.reference, drift / 2);
+  EXPECT_LT(last.language, first.language);
+  const Losses resumed = last;
+  const RunConfig again = adapted("again", "1");
+  h.stopped = {};
+  ASSERT_EQ(train(m.ctx, again, h, false), Outcome::done);
+  EXPECT_EQ(last.reference, resumed.reference);
+}
+
+TEST(Loop, AReferenceGoesWithAdapters) {
+  const TemporaryFolder folder;
+  expect_says(error_of([&] {
+                run_config(folder, kLlama, stage(R"(, "reference": {"data": "other", "weight": 1})"));
+              }),
+              "goes with lora");
+}
+
 TEST(Loop, AnIndexerWarmsUpAloneAndThenTheModelTrainsSparsely) {
   const TemporaryFolder folder;
   const RunConfig run = run_config(folder, kDeepSeek,

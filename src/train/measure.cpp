@@ -47,7 +47,8 @@ StepSpeed measure_stage(const Context& ctx, const RunConfig& run, int number, in
   int64_t tokens = 0;
   for (int i = 0; i <= steps; ++i) {
     const double start = now();
-    const StepReport report = trainer.gradients(stage.steps, i, read);  // batches as they are in the end
+    const StepReport report =
+        trainer.gradients(stage.steps, i, read, read);  // batches as they are in the end
     trainer.update(report, i);
     if (i > 0) seconds.push_back(now() - start);
     tokens = report.tokens;

@@ -25,20 +25,26 @@ struct Objective {
   int64_t sequences = 1;
   IndexerPart indexer = IndexerPart::none;
   int64_t rows = 1;  // of the step, for the indexer's mean
+  // Weight of the KL divergence from the model without its adapters, over rows that have a target. A pass
+  // has this or the language loss.
+  double reference = 0;
+  int64_t counted_reference = 1;
 
   bool selects() const { return indexer == IndexerPart::chooses || indexer == IndexerPart::learns; }
   bool indexer_learns() const { return indexer == IndexerPart::warms_up || indexer == IndexerPart::learns; }
-  bool model_learns() const { return language != 0; }
+  bool model_learns() const { return language != 0 || reference != 0; }
 };
 
-// The parts of the loss, already means over the step: those of its passes add up. mtp without its weight.
+// The parts of the loss, already means over the step: those of its passes add up. mtp and reference without
+// weights.
 struct Losses {
-  double language = 0, mtp = 0, balance = 0, indexer = 0;
+  double language = 0, mtp = 0, balance = 0, indexer = 0, reference = 0;
   void add(const Losses& other) {
     language += other.language;
     mtp += other.mtp;
     balance += other.balance;
     indexer += other.indexer;
+    reference += other.reference;
   }
 };
 

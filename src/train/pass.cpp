@@ -47,6 +47,8 @@ struct Pass {
   LayerPass layer(int i, const LayerRows& which);
   void forward(ExpertLoads* loads);
   double head(const float* final, int count, std::span<const int32_t> targets, double scale, float* dfinal);
+  void unadapted();
+  double divergence();
   void collect_mtp_rows();
   void mtp_forward(ExpertLoads* loads);
   double mtp(ExpertLoads* loads, Losses& losses);
@@ -97,6 +99,26 @@ double Pass::head(const float* final, int count, std::span<const int32_t> target
   const HeadLoss loss{options.precision, model.weights.head, targets, static_cast<float>(scale)};
   return head_loss(ctx, loss, {final, c.dim, count, c.dim}, s.logits, back ? dfinal : nullptr,
                    back ? data(model.gradients.head) : nullptr);
+}
+
+// Keeps what the model without its adapters says, in s.reference.
+void Pass::unadapted() {
+  Trainee plain = model;
+  plain.adapters = nullptr;
+  Pass other{ctx, options, plain, s, batch, false};
+  other.start();
+  other.forward(nullptr);
+  std::copy_n(s.final, int64_t{n} * c.dim, s.reference);
+}
+
+// From that, the mean of KL over counted rows; adds its gradient to s.dfinal.
+double Pass::divergence() {
+  const double mean = 1.0 / static_cast<double>(std::max<int64_t>(o.counted_reference, 1));
+  const HeadLoss loss{options.precision, model.weights.head, batch.targets,
+                      static_cast<float>(o.reference * mean)};
+  return mean * head_divergence(ctx, loss, rows(s.final, c.dim), rows(s.reference, c.dim), s.logits,
+                                s.reference_logits, back ? s.dfinal : nullptr,
+                                back ? data(model.gradients.head) : nullptr);
 }
 
 void Pass::collect_mtp_rows() {
@@ -185,12 +207,14 @@ void Pass::mtp_backward(Losses& losses) {
 
 Losses Pass::run(ExpertLoads* loads) {
   Losses losses;
+  if (o.reference != 0) unadapted();
   start();
   forward(loads);
   const size_t size = static_cast<size_t>(n) * static_cast<size_t>(c.dim);
   std::fill_n(s.dfinal, size, 0.0f);
   const double mean = 1.0 / static_cast<double>(std::max<int64_t>(o.counted, 1));
   if (o.language != 0) losses.language = mean * head(s.final, n, batch.targets, o.language * mean, s.dfinal);
+  if (o.reference != 0) losses.reference = divergence();
   if (with_mtp()) losses.mtp = mtp(loads, losses);
   if (!back) return losses;
   for (int i = c.layers; i < head_unit(c); ++i) complete(i);

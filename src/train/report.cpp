@@ -31,6 +31,7 @@ std::vector<Curve> empty_curves() {
           {"held_out_loss", "held-out loss of the next token (nats)"},
           {"mtp_loss", "loss of the token after it (nats)"},
           {"indexer_loss", "indexer: divergence from attention (nats)"},
+          {"reference_loss", "divergence from the model without adapters (nats)"},
           {"norm", "norm of the gradients", true},
           {"rate", "learning rate"},
           {"busiest", "load of the busiest expert, of the mean"},

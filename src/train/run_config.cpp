@@ -120,6 +120,21 @@ LoraConfig lora_config(JsonFields& fields, const Config& config) {
   return result;
 }
 
+ReferenceConfig reference_config(JsonFields& fields, const StageConfig& stage, const fs::path& config) {
+  const Json* json = fields.value("reference");
+  if (!json) return {};
+  if (stage.lora.rank == 0) fields.wrong("reference", "goes with lora: it is the model without adapters");
+  JsonFields reference = fields.inside("reference", *json);
+  const std::optional<std::string> data = reference.string("data");
+  if (!data) reference.wrong("data", "names the folder of token shards");
+  ReferenceConfig result;
+  result.data = beside(config, *data);
+  result.weight = reference.need_number("weight", 1e-9, 1e6);
+  result.batch = reference.integer("batch", 1, 1 << 16).value_or(1);
+  reference.finish();
+  return result;
+}
+
 ParallelConfig parallel_config(JsonFields& fields) {
   const Json* json = fields.value("parallel");
   if (!json) return {};
@@ -161,6 +176,7 @@ StageConfig read_stage(const Json& json, const std::string& where, const RunConf
   s.evaluate_steps = fields.integer("evaluate_steps", 0, 1 << 30).value_or(0);
   s.held_out = fields.string("held_out").value_or("val");
   s.lora = lora_config(fields, s.config);
+  s.reference = reference_config(fields, s, run.path);
   fields.finish();
   if (s.muon && s.lora.rank > 0) fields.wrong("optimizer", "adapters are trained by adamw");
   if (s.sequence > s.config.context)

@@ -17,6 +17,13 @@
 
 namespace minke {
 
+// Other text, on which a model with adapters is held to what it says without them.
+struct ReferenceConfig {
+  fs::path data;      // folder of token shards
+  double weight = 0;  // of the KL divergence; 0: none is computed
+  int batch = 1;      // sequences of a step, beside those of the stage
+};
+
 // One stage: what is trained, on what, for how long.
 struct StageConfig {
   std::string name;
@@ -37,6 +44,7 @@ struct StageConfig {
   int64_t evaluate_steps = 0;  // the held-out loss every so many steps; 0: never
   std::string held_out;        // the shards it is of
   LoraConfig lora;             // rank 0: the weights themselves are trained
+  ReferenceConfig reference;
 
   bool trains_mtp() const { return mtp > 0 && config.mtp_layers > 0; }
 };

@@ -58,6 +58,7 @@ TrainLimits limits_of(const RunConfig& run, const StageConfig& stage, int thread
   limits.recompute = run.recompute;
   limits.indexer = stage.indexer != IndexerPart::none;
   limits.adapter_rank = stage.lora.rank;
+  limits.reference = stage.reference.weight > 0;
   limits.expert_ranks = place.parallel.experts;
   return limits;
 }
@@ -189,17 +190,40 @@ std::vector<TrainBatch> StageTrainer::read_passes(int64_t seen, int sequences,
 // What ranks found, in one message: losses, loads, and the squares of the gradients each answers for.
 void StageTrainer::add_up_ranks(StepReport& report) {
   Losses& l = report.losses;
-  std::vector<double> all = {l.language, l.mtp, l.balance, l.indexer, gradient_squares(ctx_, own_)};
+  std::vector<double> all = {l.language, l.mtp,       l.balance,
+                             l.indexer,  l.reference, gradient_squares(ctx_, own_)};
   for (const auto& layer : loads_) all.insert(all.end(), layer.begin(), layer.end());
   sum(groups_.all, std::span(all));
-  l = {all[0], all[1], all[2], all[3]};
-  report.norm = std::sqrt(all[4]);
-  auto next = all.begin() + 5;
+  l = {all[0], all[1], all[2], all[3], all[4]};
+  report.norm = std::sqrt(all[5]);
+  auto next = all.begin() + 6;
   for (auto& layer : loads_)
     for (int64_t& load : layer) load = static_cast<int64_t>(*next++);
 }
 
-StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequence& read) {
+// Adds to losses and gradients, of this rank's part of the sequences.
+void StageTrainer::hold_to_reference(int64_t step, const ReadSequence& read, StepReport& report) {
+  const RankPlace& place = groups_.place;
+  const int batch = stage_.reference.batch, most = pass_sequences(stage_, place.ranks);
+  const RankShare share = rank_share((step - 1) * batch, batch, place.rank, place.ranks);
+  std::vector<TrainBatch> passes;
+  for (int64_t i = share.first; i < share.last; ++i) {
+    if ((i - share.first) % most == 0) passes.emplace_back();
+    read(i, 1, passes.back());
+  }
+  int64_t counted[] = {0};
+  for (const TrainBatch& pass : passes) counted[0] += pass.counted();
+  sum(groups_.all, counted);
+  PassOptions options{run_.precision, {}};
+  options.objective.language = 0;
+  options.objective.reference = stage_.reference.weight;
+  options.objective.counted_reference = counted[0];
+  for (const TrainBatch& pass : passes)
+    report.losses.add(train_pass(ctx_, options, trainee(), state_, pass, nullptr));
+}
+
+StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequence& read,
+                                   const ReadSequence& reference) {
   StepReport report;
   report.sequences = batch_at(stage_.batch, step);
   report.rate = rate_at(stage_.rate, step, stage_.steps);
@@ -209,6 +233,7 @@ StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequenc
   std::ranges::fill(gradients_.values(), 0.0f);
   if (adapters_) std::ranges::fill(adapters_->gradients.values(), 0.0f);
   for (auto& layer : loads_) std::ranges::fill(layer, 0);
+  if (stage_.reference.weight > 0) hold_to_reference(step, reference, report);
   for (const TrainBatch& batch : passes) {
     if (sum_ && &batch == &passes.back()) options.complete = [&](int unit) { sum_->ready(unit); };
     report.losses.add(train_pass(ctx_, options, trainee(), state_, batch, &loads_));
@@ -220,7 +245,8 @@ StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequenc
     report.norm = gradient_norm(ctx_, tensors_);
   }
   report.total = options.objective.language * report.losses.language +
-                 options.objective.mtp * report.losses.mtp + report.losses.balance + report.losses.indexer;
+                 options.objective.mtp * report.losses.mtp + report.losses.balance + report.losses.indexer +
+                 stage_.reference.weight * report.losses.reference;
   balance(report);
   return report;
 }

@@ -42,8 +42,10 @@ class StageTrainer {
                Parameters& parameters);
 
   // Loss and gradients of step `step` (1, 2, ...) whose sequences begin after `seen` others; nothing is
-  // changed. The report is of all ranks together, and the same on all of them to the bit.
-  StepReport gradients(int64_t step, int64_t seen, const ReadSequence& read);
+  // changed. `reference`: the text of a stage that has one, of which each step takes the next. The report is
+  // of all ranks together, and the same on all of them to the bit.
+  StepReport gradients(int64_t step, int64_t seen, const ReadSequence& read,
+                       const ReadSequence& reference = {});
   // Mean cross-entropy of the next token over sequences that are not trained on.
   double held_out_loss(int64_t sequences, const ReadSequence& read);
   // Takes the step whose gradients were the last computed. `updates`: how many came before in this stage.
@@ -64,6 +66,7 @@ class StageTrainer {
   };
   Trainee trainee() const;
   Objective objective(std::span<const TrainBatch> passes) const;
+  void hold_to_reference(int64_t step, const ReadSequence& read, StepReport& report);
   std::vector<TrainBatch> read_passes(int64_t seen, int sequences, const ReadSequence& read) const;
   void add_up_ranks(StepReport& report);
   void divide_moments();

@@ -1,4 +1,4 @@
-"""bench/run: Minke beside a peer whose rates are known, on a tiny model."""
+"""bench/run and bench/train: Minke beside a peer whose rates are known, on small models."""
 import json
 import pathlib
 import subprocess
@@ -26,8 +26,8 @@ class Bench(unittest.TestCase):
         self.peer.write_text(PEER)
         self.peer.chmod(0o755)
 
-    def run_bench(self, *args):
-        return subprocess.run([sys.executable, ROOT / "bench" / "run", *map(str, args)], capture_output=True, text=True,
+    def run_bench(self, *args, script="run"):
+        return subprocess.run([sys.executable, ROOT / "bench" / script, *map(str, args)], capture_output=True, text=True,
                               env=environment(MINKE=MINKE), timeout=120)
 
     def test_tables_figures_and_charts(self):
@@ -55,6 +55,22 @@ class Bench(unittest.TestCase):
             done = self.run_bench(*args)
             self.assertEqual(done.returncode, 1)
             self.assertIn(says, done.stderr)
+
+    def test_training_steps(self):
+        self.peer.write_text("""#!/bin/sh\n[ "$1" = -c ] || echo '{"tokens_per_second": 10}'\n""")
+        out = self.folder / "out"
+        train = ["--only", "V3 ", "--rounds", 1, "--threads", 1, "--output", out]
+        done = self.run_bench(*train, "--python", self.peer, script="train")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        (name, found), = json.loads((out / "train.json").read_text())["rounds"].items()
+        ratio = found["minke"][0]["tokens_per_second"] / 10
+        self.assertIn(f"x {ratio:.2f}", next(line for line in done.stdout.splitlines() if line.startswith(name)))
+        self.peer.write_text("#!/bin/sh\nexit 1\n")
+        done = self.run_bench("--only", "V4", "--python", self.peer, script="train")
+        self.assertIn("the shapes are Llama", done.stderr)
+        done = self.run_bench(*train, "--python", self.peer, script="train")
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("has no torch and transformers", done.stderr)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import tempfile
 import time
 import unittest
 
-from common import GOLDEN, MINKE, SMOLLM, Case, default_interrupt, environment, needs_smollm
+from common import GOLDEN, MINKE, SMOLLM, Case, counts_memory, default_interrupt, environment, needs_smollm
 
 COMMANDS = ["run", "chat", "pull", "models", "inspect", "tokenize", "render", "perplexity", "bench", "verify", "quantize", "convert", "imatrix", "kl", "serve"]
 GOLDEN_MODELS = sorted(p for p in (GOLDEN / "models").iterdir() if p.is_dir())
@@ -136,6 +136,7 @@ class Tokenize(Case):
         tokens = self.json("tokenize", QWEN / "tokenizer.json.gz" if (QWEN / "tokenizer.json.gz").exists()
                            else QWEN / "tokenizer.json", "--json", text)
         self.assertEqual(tokens["text"], text)
+        self.assertEqual(self.minke("tokenize", QWEN, "--decode", input=json.dumps(tokens).encode())[0], text)
         self.assertEqual(len(tokens["pieces"]), len(tokens["ids"]))
         table, _ = self.minke("tokenize", QWEN, "--table", text)
         self.assertEqual(len(table.splitlines()), len(tokens["ids"]))
@@ -186,6 +187,7 @@ class SmolLM(Case):
         self.assertLessEqual(shape["page_cache"]["huge_pages"], shape["page_cache"]["bytes"])
         self.assertLessEqual(shape["page_cache"]["bytes"], SMOLLM.stat().st_size)
 
+    @counts_memory
     def test_run_announces_its_memory(self):
         text = "The quick brown fox jumps over the lazy dog. " * 40
         announced = self.json("inspect", SMOLLM, "--ctx", 512, "--json")["memory"]["total"]

@@ -15,6 +15,9 @@ SMOLLM = MODELS / "SmolLM2-135M-Instruct.Q4_1.gguf"
 needs_smollm = unittest.skipUnless(
     SMOLLM.is_file(), f"{SMOLLM} is not there: tools/fetch_model smollm2 fetches it, MINKE_MODELS names its folder")
 
+# Sanitizers have memory of their own.
+counts_memory = unittest.skipIf(os.environ.get("MINKE_SANITIZE"), "a build with sanitizers takes more memory than the program")
+
 
 def default_interrupt():
     """A shell may have started us with SIGINT ignored, and that is inherited."""

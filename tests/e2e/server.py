@@ -20,11 +20,12 @@ For each call return <tool_call>{"name": ..., "arguments": ...}</tool_call><|im_
 
 
 class Server:
-    """Started with flags beside the port; ends with the block. `url` is there once it listens."""
+    """Started with flags beside the port; ends with the block. `url` is there once it listens. within: a command that
+    becomes the server."""
 
-    def __init__(self, model, *flags, env=None, ready=True, stderr=subprocess.PIPE):
+    def __init__(self, model, *flags, env=None, ready=True, stderr=subprocess.PIPE, within=()):
         self.log = []
-        self.process = subprocess.Popen([MINKE, "serve", str(model), "--port", "0", *map(str, flags)],
+        self.process = subprocess.Popen([*within, MINKE, "serve", str(model), "--port", "0", *map(str, flags)],
                                         stdout=subprocess.PIPE, stderr=stderr, text=True,
                                         env=env or environment(), preexec_fn=default_interrupt)
         line = self.process.stdout.readline()

@@ -3,7 +3,8 @@
 
 Fifty made-up facts, each asked for in six ways. Four of them are trained on, with `minke data --chat` and `minke train`;
 the other two are asked of the model before and, with `minke serve --lora`, after, greedily. An answer is right where it
-contains the fact's word. What it must not cost: perplexity of a plain text, so pieces of other text are learned as well.
+contains the fact's word. What it must not cost: perplexity of a plain text, so on pieces of other text the model is held to what
+it said before.
 
 Ends with 1 where fewer than 80 % are right after, more than 5 % before, perplexity is 3 % higher, or training takes more
 than 15 minutes.
@@ -107,10 +108,15 @@ def pages(count):
     return pieces[:count]
 
 
-def write_data(path, repeats, texts):
+def write_lines(path, lines):
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def write_data(folder, repeats, texts):
     asked = [{"messages": [{"role": "user", "content": way}, {"role": "assistant", "content": said}]}
              for ways, said, _ in facts() for way in ways[:TRAINED]]
-    path.write_text("".join(json.dumps(line) + "\n" for line in asked * repeats + [{"text": text} for text in texts]))
+    write_lines(folder / "facts.jsonl", asked * repeats)
+    write_lines(folder / "texts.jsonl", [{"text": text} for text in texts])
 
 
 def perplexity(model, *flags):
@@ -118,13 +124,18 @@ def perplexity(model, *flags):
 
 
 def train(model, folder, options):
-    """Once through all data. Returns how many seconds it took."""
-    made = json.loads(run_minke("data", folder / "facts.jsonl", "--chat", "--tokenizer", model, "-o", folder / "data", "--seq",
-                                options.sequence, "--val", 0, "--dedup", "none", "--force", "--json"))
+    """Once through the facts. Returns how many seconds it took."""
+    def shards(name, *flags):
+        return json.loads(run_minke("data", folder / f"{name}.jsonl", *flags, "--tokenizer", model, "-o", folder / name, "--seq",
+                                    options.sequence, "--val", 0, "--dedup", "none", "--force", "--json"))
+
+    made = shards("facts", "--chat")
+    shards("texts")
     steps = made["train"]["tokens"] // (options.sequence * options.batch)
-    stage = {"name": "facts", "data": "data", "steps": steps, "sequence": options.sequence, "batch": options.batch,
+    stage = {"name": "facts", "data": "facts", "steps": steps, "sequence": options.sequence, "batch": options.batch,
              "rate": options.rate, "warmup": 8, "final_rate": options.rate / 10, "weight_decay": 0,
-             "lora": {"rank": options.rank, "alpha": 2 * options.rank, "targets": options.targets.split(",")}}
+             "lora": {"rank": options.rank, "alpha": 2 * options.rank, "targets": options.targets.split(",")},
+             "reference": {"data": "texts", "weight": options.weight, "batch": options.reference}}
     config = folder / "facts.json"
     config.write_text(json.dumps({"model": {"from": str(model)}, "output": "run", "checkpoint_steps": 10 ** 6,
                                   "precision": options.precision, "stages": [stage]}))
@@ -141,7 +152,9 @@ def main():
     parser.add_argument("--rank", type=int, default=16)
     parser.add_argument("--rate", type=float, default=6e-4)
     parser.add_argument("--repeats", type=int, default=6, help="times that each fact is learned in each of its ways")
-    parser.add_argument("--texts", type=int, default=190, help="pieces of other text, each learned once")
+    parser.add_argument("--texts", type=int, default=400, help="pieces of other text")
+    parser.add_argument("--weight", type=float, default=1, help="of the divergence from the model as it was, on other text")
+    parser.add_argument("--reference", type=int, default=1, help="sequences of other text in a step")
     parser.add_argument("--batch", type=int, default=2)
     parser.add_argument("--sequence", type=int, default=256)
     parser.add_argument("--precision", default="bf16")
@@ -153,7 +166,7 @@ def main():
     serving = ("--parallel", PARALLEL, "--ctx", 2048, "--cache", "off")
     with Server(model, *serving) as server:
         before, _ = right(server)
-    write_data(folder / "facts.jsonl", options.repeats, pages(options.texts))
+    write_data(folder, options.repeats, pages(options.texts))
     plain = perplexity(model)
     seconds = train(model, folder, options)
     adapter = folder / "run" / "adapter"
