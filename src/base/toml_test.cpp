@@ -28,6 +28,8 @@ TEST(Toml, NamesFileAndLine) {
   EXPECT_NE(error("a = 1\nb = \n").find("run.toml:2"), std::string::npos);
   EXPECT_NE(error("a = 1\na = 2\n").find("run.toml:2"), std::string::npos);
   EXPECT_NE(error("a = 1\n\nb = 2020-01-01\n").find("run.toml:3"), std::string::npos);
+  EXPECT_NE(error("b = 1979-05-27T\x0f").find("run.toml"), std::string::npos);  // no digit
+  EXPECT_NE(error("b = 1979-0507;\xc3\x93").find("run.toml"), std::string::npos);
   EXPECT_NE(error("a = 1\nb = [1.0, inf]\n").find("run.toml:2"), std::string::npos);
 }
 
