@@ -4,9 +4,10 @@
 // optimiser believe it. Here what it takes for granted is looked at, and is an error where it does not hold.
 namespace {
 struct Unforeseen {};
+[[noreturn]] void unforeseen() { throw Unforeseen{}; }
 }  // namespace
 #undef NDEBUG
-#define TOML_ASSERT(expression) ((expression) ? void() : throw Unforeseen{})
+#define TOML_ASSERT(expression) ((expression) ? void() : unforeseen())
 
 // Nor is every character that is asked about one of those that these functions have a list of.
 #include <toml++/impl/preprocessor.h>
