@@ -12,8 +12,31 @@ Mat mat(const std::vector<float>& values, int rows, int cols) {
       reinterpret_cast<const std::byte*>(values.data()), nullptr, Format::f32, rows, cols, int64_t{cols} * 4};
 }
 
-struct Values {
-  std::vector<float> x, router, weights[3];  // gate, up, down of all experts
+// Experts with their gradients, both by kind: gate, up, down of all experts.
+struct ExpertSet {
+  static constexpr int kSize = kExperts * kInter * kDim;
+  explicit ExpertSet(Random& random) {
+    for (int i = 0; i < 3; ++i) {
+      weights[i] = random_floats(random, kSize);
+      grads[i].resize(kSize);
+    }
+    for (int e = 0; e < kExperts; ++e) {
+      const int64_t at = int64_t{e} * kInter * kDim;
+      const auto part = [&](int i, int rows, int cols) {
+        return Mat{reinterpret_cast<const std::byte*>(weights[i].data() + at),
+                   nullptr,
+                   Format::f32,
+                   rows,
+                   cols,
+                   int64_t{cols} * 4};
+      };
+      experts.push_back({part(0, kInter, kDim), part(1, kInter, kDim), part(2, kDim, kInter)});
+      gradients.push_back({grads[0].data() + at, grads[1].data() + at, grads[2].data() + at});
+    }
+  }
+  std::vector<float> weights[3], grads[3];
+  std::vector<Expert> experts;
+  std::vector<ExpertGradient> gradients;
 };
 
 double reference(const std::vector<int32_t>& ids, const std::vector<float>& dout, const Doubles& x,
@@ -41,80 +64,47 @@ double reference(const std::vector<int32_t>& ids, const std::vector<float>& dout
 
 TEST(ExpertTraining, GradientsAreThoseOfTheFormula) {
   Random random(1);
-  constexpr int kSlots = kTokens * kActive, kSize = kExperts * kInter * kDim;
-  Values v{random_floats(random, kTokens * kDim),
-           random_floats(random, kSlots),
-           {random_floats(random, kSize), random_floats(random, kSize), random_floats(random, kSize)}};
+  constexpr int kSlots = kTokens * kActive;
+  const auto x_values = random_floats(random, kTokens * kDim), router = random_floats(random, kSlots);
+  ExpertSet set(random);
   const std::vector<int32_t> ids = {0, 1, 1, 3, 0, 3, 0, 1, 1, 3};  // nobody goes to expert 2
   const auto dout = random_floats(random, kTokens * kDim);
-  std::vector<Expert> experts;
-  std::vector<float> grads[3] = {std::vector<float>(kSize), std::vector<float>(kSize),
-                                 std::vector<float>(kSize)};
-  std::vector<ExpertGradient> gradients;
-  for (int e = 0; e < kExperts; ++e) {
-    const int64_t at = int64_t{e} * kInter * kDim;
-    const auto part = [&](int i, int rows, int cols) {
-      return Mat{reinterpret_cast<const std::byte*>(v.weights[i].data() + at),
-                 nullptr,
-                 Format::f32,
-                 rows,
-                 cols,
-                 int64_t{cols} * 4};
-    };
-    experts.push_back({part(0, kInter, kDim), part(1, kInter, kDim), part(2, kDim, kInter)});
-    gradients.push_back({grads[0].data() + at, grads[1].data() + at, grads[2].data() + at});
-  }
   TestContext t(2);
   std::vector<int32_t> order(kSlots), starts(kExperts + 1);
   std::vector<float> gate(kSlots * kInter), up(gate.size()), rows(kSlots * kDim), back(rows.size()),
       inner(gate.size()), dgate(gate.size()), dup(gate.size()), out(kTokens * kDim), dx(out.size()),
       drouter(kSlots);
-  const TrainedExperts e{kExperts,        kActive,      kInter,        experts,     ids.data(),
-                         v.router.data(), order.data(), starts.data(), gate.data(), up.data()};
+  const TrainedExperts e{kExperts,      kActive,      kInter,        set.experts, ids.data(),
+                         router.data(), order.data(), starts.data(), gate.data(), up.data()};
   const ExpertScratch scratch{rows.data(), back.data(), inner.data(), dgate.data(), dup.data()};
-  const Rows x{v.x.data(), kDim, kTokens, kDim};
+  const Rows x{x_values.data(), kDim, kTokens, kDim};
   train_experts(t.ctx, Precision::f32, e, x, scratch, out.data());
   train_experts_backward(t.ctx, Precision::f32, e, x, dout.data(), scratch, dx.data(), drouter.data(),
-                         gradients);
-  const Doubles X = doubles(v.x), R = doubles(v.router), G = doubles(v.weights[0]), U = doubles(v.weights[1]),
-                D = doubles(v.weights[2]);
+                         set.gradients);
+  const Doubles X = doubles(x_values), R = doubles(router), G = doubles(set.weights[0]),
+                U = doubles(set.weights[1]), D = doubles(set.weights[2]);
   EXPECT_NEAR(weighted(doubles(out), dout), reference(ids, dout, X, R, G, U, D), 1e-4);
-  expect_gradient(v.x, dx, [&](const Doubles& at) { return reference(ids, dout, at, R, G, U, D); }, "x");
+  expect_gradient(x_values, dx, [&](const Doubles& at) { return reference(ids, dout, at, R, G, U, D); }, "x");
   expect_gradient(
-      v.router, drouter, [&](const Doubles& at) { return reference(ids, dout, X, at, G, U, D); }, "router");
+      router, drouter, [&](const Doubles& at) { return reference(ids, dout, X, at, G, U, D); }, "router");
   expect_gradient(
-      v.weights[0], grads[0], [&](const Doubles& at) { return reference(ids, dout, X, R, at, U, D); },
+      set.weights[0], set.grads[0], [&](const Doubles& at) { return reference(ids, dout, X, R, at, U, D); },
       "gate");
   expect_gradient(
-      v.weights[1], grads[1], [&](const Doubles& at) { return reference(ids, dout, X, R, G, at, D); }, "up");
+      set.weights[1], set.grads[1], [&](const Doubles& at) { return reference(ids, dout, X, R, G, at, D); },
+      "up");
   expect_gradient(
-      v.weights[2], grads[2], [&](const Doubles& at) { return reference(ids, dout, X, R, G, U, at); },
+      set.weights[2], set.grads[2], [&](const Doubles& at) { return reference(ids, dout, X, R, G, U, at); },
       "down");
 }
 
 // What one call makes of random numbers; ranks: over those of Comm{}, which sends everything to itself.
 std::vector<std::vector<float>> made(int tokens, bool ranks) {
   Random random(static_cast<uint64_t>(tokens));
-  constexpr int kSize = kExperts * kInter * kDim;
   const size_t slots = static_cast<size_t>(tokens * kActive), wide = slots * kDim, narrow = slots * kInter;
   const auto x = random_floats(random, tokens * kDim), router = random_floats(random, tokens * kActive),
-             dout = random_floats(random, tokens * kDim), weights = random_floats(random, 3 * kSize);
-  std::vector<float> grads(weights.size());
-  std::vector<Expert> experts;
-  std::vector<ExpertGradient> gradients;
-  for (int e = 0; e < kExperts; ++e) {
-    const auto part = [&](int i, int rows, int cols) {
-      return Mat{reinterpret_cast<const std::byte*>(weights.data() + (e * 3 + i) * kInter * kDim),
-                 nullptr,
-                 Format::f32,
-                 rows,
-                 cols,
-                 int64_t{cols} * 4};
-    };
-    experts.push_back({part(0, kInter, kDim), part(1, kInter, kDim), part(2, kDim, kInter)});
-    float* const to = grads.data() + e * 3 * kInter * kDim;
-    gradients.push_back({to, to + kInter * kDim, to + 2 * kInter * kDim});
-  }
+             dout = random_floats(random, tokens * kDim);
+  ExpertSet set(random);
   std::vector<int32_t> ids, order(slots), starts(kExperts + 1);
   for (size_t i = 0; i < slots; ++i)
     ids.push_back(static_cast<int32_t>(i % 2 == 0 ? random.below(2) : 2 + random.below(2)));
@@ -124,7 +114,7 @@ std::vector<std::vector<float>> made(int tokens, bool ranks) {
   ExpertsRows kept;
   ExpertsSpace space;
   const ExpertsOverRanks over{&alone, &kept, &space};
-  TrainedExperts e{kExperts,      kActive,      kInter,        experts,     ids.data(),
+  TrainedExperts e{kExperts,      kActive,      kInter,        set.experts, ids.data(),
                    router.data(), order.data(), starts.data(), gate.data(), up.data()};
   ExpertScratch scratch{rows.data(), back.data(), inner.data(), dgate.data(), dup.data()};
   if (ranks) {
@@ -134,8 +124,8 @@ std::vector<std::vector<float>> made(int tokens, bool ranks) {
   TestContext t(2);
   train_experts(t.ctx, Precision::f32, e, {x.data(), kDim, tokens, kDim}, scratch, out.data());
   train_experts_backward(t.ctx, Precision::f32, e, {x.data(), kDim, tokens, kDim}, dout.data(), scratch,
-                         dx.data(), drouter.data(), gradients);
-  return {out, dx, drouter, grads};
+                         dx.data(), drouter.data(), set.gradients);
+  return {out, dx, drouter, set.grads[0], set.grads[1], set.grads[2]};
 }
 
 TEST(ExpertTraining, OverRanksTheSameBits) {

@@ -47,28 +47,6 @@ RunMemory stage_memory(const RunConfig& run, const StageConfig& stage, int threa
 // Sequences of the steps of a stage.
 int64_t sequences(const StageConfig& stage) { return sequences_before(stage.batch, stage.steps + 1); }
 
-}  // namespace
-
-RunMemory run_memory(const RunConfig& run, int threads, const RankPlace& place) {
-  RunMemory most;
-  for (const StageConfig& stage : run.stages) {
-    const RunMemory m = stage_memory(run, stage, threads, place);
-    if (m.total() > most.total()) most = m;
-  }
-  return most;
-}
-
-int64_t checkpoint_memory(const RunConfig& run, const RankPlace& place) {
-  int64_t most = 0;
-  for (const StageConfig& stage : run.stages)
-    most =
-        std::max(most, parameter_bytes(stage.config) + parameter_bytes(stage.config, trained_weights(stage)) +
-                           parameter_bytes(stage.config, adam_weights(stage)));
-  return place.divided() ? most : 0;
-}
-
-namespace {
-
 // Of the layers with experts, in the steps of a stage after its ramp.
 double experts_traffic(const StageConfig& stage, const RankPlace& place, bool recompute) {
   const Config& c = stage.config;
@@ -81,18 +59,6 @@ double experts_traffic(const StageConfig& stage, const RankPlace& place, bool re
                               c.dim, place.parallel.experts, recompute && i < c.layers ? 2 : 1);
   return bytes;
 }
-
-}  // namespace
-
-double step_traffic(const RunConfig& run, const StageConfig& stage, const RankPlace& place) {
-  const ChosenWeights trained = both(trained_weights(stage), held_weights(stage.config, place));
-  double bytes = gradient_traffic(gradient_buckets(stage.config, trained), place);
-  if (stage.lora.rank > 0)
-    bytes = sum_traffic(static_cast<double>(adapter_bytes(stage.config, stage.lora)), place.ranks);
-  return bytes * place.ranks + experts_traffic(stage, place, run.recompute);
-}
-
-namespace {
 
 // Operations for a token: so many for each weight it meets, and for each product of its attention.
 double token_flops(const StageConfig& stage, double weight, double attended) {
@@ -125,6 +91,32 @@ double own_flops(const StageConfig& stage, int64_t tokens) {
 }
 
 }  // namespace
+
+RunMemory run_memory(const RunConfig& run, int threads, const RankPlace& place) {
+  RunMemory most;
+  for (const StageConfig& stage : run.stages) {
+    const RunMemory m = stage_memory(run, stage, threads, place);
+    if (m.total() > most.total()) most = m;
+  }
+  return most;
+}
+
+int64_t checkpoint_memory(const RunConfig& run, const RankPlace& place) {
+  int64_t most = 0;
+  for (const StageConfig& stage : run.stages)
+    most =
+        std::max(most, parameter_bytes(stage.config) + parameter_bytes(stage.config, trained_weights(stage)) +
+                           parameter_bytes(stage.config, adam_weights(stage)));
+  return place.divided() ? most : 0;
+}
+
+double step_traffic(const RunConfig& run, const StageConfig& stage, const RankPlace& place) {
+  const ChosenWeights trained = both(trained_weights(stage), held_weights(stage.config, place));
+  double bytes = gradient_traffic(gradient_buckets(stage.config, trained), place);
+  if (stage.lora.rank > 0)
+    bytes = sum_traffic(static_cast<double>(adapter_bytes(stage.config, stage.lora)), place.ranks);
+  return bytes * place.ranks + experts_traffic(stage, place, run.recompute);
+}
 
 double step_flops(const StageConfig& stage, int64_t tokens) {
   return own_flops(stage, tokens) + reference_flops(stage);

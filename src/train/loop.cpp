@@ -344,12 +344,16 @@ std::shared_ptr<TokenShards> open_shards(const RunConfig& run, const fs::path& f
   return std::make_shared<TokenShards>(TokenShards::open(folder, name, expected));
 }
 
+void read_row(const TokenShards& shards, int64_t index, int length, int ahead, TrainBatch& batch) {
+  TokenRow row;
+  shards.read(index, length, ahead, row);
+  add_sequence(batch, length, row.tokens, row.starts, row.loss);
+}
+
 ReadSequence in_random_order(const RunConfig& run, const std::shared_ptr<TokenShards>& shards, int sequence) {
   const RowOrder order(shards->rows(sequence), run.seed);
   return [shards, order, length = sequence](int64_t seen, int ahead, TrainBatch& batch) {
-    TokenRow row;
-    shards->read(order.row(seen), length, ahead, row);
-    add_sequence(batch, length, row.tokens, row.starts, row.loss);
+    read_row(*shards, order.row(seen), length, ahead, batch);
   };
 }
 
@@ -367,9 +371,7 @@ HeldOut held_out_shards(const RunConfig& run, const StageConfig& stage) {
   const auto shards = open_shards(run, stage.data, stage.held_out);
   return {shards->rows(stage.sequence),
           [shards, length = stage.sequence](int64_t row, int ahead, TrainBatch& batch) {
-            TokenRow tokens;
-            shards->read(row, length, ahead, tokens);
-            add_sequence(batch, length, tokens.tokens, tokens.starts, tokens.loss);
+            read_row(*shards, row, length, ahead, batch);
           }};
 }
 

@@ -176,13 +176,15 @@ Objective StageTrainer::objective(std::span<const TrainBatch> passes) const {
 }
 
 // This rank's part of a step's sequences.
-std::vector<TrainBatch> StageTrainer::read_passes(int64_t seen, int sequences,
+std::vector<TrainBatch> StageTrainer::read_passes(int64_t seen, int sequences, int ahead,
                                                   const ReadSequence& read) const {
-  const RankShare share = rank_share(seen, sequences, groups_.place.rank, groups_.place.ranks);
+  const RankPlace& place = groups_.place;
+  const RankShare share = rank_share(seen, sequences, place.rank, place.ranks);
+  const int most = pass_sequences(stage_, place.ranks);
   std::vector<TrainBatch> passes;
   for (int64_t i = share.first; i < share.last; ++i) {
-    if ((i - share.first) % stage_.pass == 0) passes.emplace_back();
-    read(i, stage_.trains_mtp() ? 2 : 1, passes.back());
+    if ((i - share.first) % most == 0) passes.emplace_back();
+    read(i, ahead, passes.back());
   }
   return passes;
 }
@@ -203,14 +205,8 @@ void StageTrainer::add_up_ranks(StepReport& report) {
 
 // Adds to losses and gradients, of this rank's part of the sequences.
 void StageTrainer::hold_to_reference(int64_t step, const ReadSequence& read, StepReport& report) {
-  const RankPlace& place = groups_.place;
-  const int batch = stage_.reference.batch, most = pass_sequences(stage_, place.ranks);
-  const RankShare share = rank_share((step - 1) * batch, batch, place.rank, place.ranks);
-  std::vector<TrainBatch> passes;
-  for (int64_t i = share.first; i < share.last; ++i) {
-    if ((i - share.first) % most == 0) passes.emplace_back();
-    read(i, 1, passes.back());
-  }
+  const int batch = stage_.reference.batch;
+  const std::vector<TrainBatch> passes = read_passes((step - 1) * batch, batch, 1, read);
   int64_t counted[] = {0};
   for (const TrainBatch& pass : passes) counted[0] += pass.counted();
   sum(groups_.all, counted);
@@ -227,7 +223,8 @@ StepReport StageTrainer::gradients(int64_t step, int64_t seen, const ReadSequenc
   StepReport report;
   report.sequences = batch_at(stage_.batch, step);
   report.rate = rate_at(stage_.rate, step, stage_.steps);
-  const std::vector<TrainBatch> passes = read_passes(seen, report.sequences, read);
+  const std::vector<TrainBatch> passes =
+      read_passes(seen, report.sequences, stage_.trains_mtp() ? 2 : 1, read);
   PassOptions options{run_.precision, objective(passes)};
   report.tokens = options.objective.rows;
   std::ranges::fill(gradients_.values(), 0.0f);

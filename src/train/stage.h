@@ -67,7 +67,7 @@ class StageTrainer {
   Trainee trainee() const;
   Objective objective(std::span<const TrainBatch> passes) const;
   void hold_to_reference(int64_t step, const ReadSequence& read, StepReport& report);
-  std::vector<TrainBatch> read_passes(int64_t seen, int sequences, const ReadSequence& read) const;
+  std::vector<TrainBatch> read_passes(int64_t seen, int sequences, int ahead, const ReadSequence& read) const;
   void add_up_ranks(StepReport& report);
   void divide_moments();
   void share_weights();

@@ -1,7 +1,6 @@
 """serve while its disk is full or broken: calls of the system fail by libfiu (Debian's fiu-utils)."""
 import errno
 import pathlib
-import re
 import shutil
 import subprocess
 import tempfile
@@ -43,8 +42,7 @@ class DiskFull(Case):
         return answer["choices"][0]["message"]["content"]
 
     def count(self, server, name):
-        found = re.search(rb"minke:disk_cache_pages_%s_total\{[^}]*\} (\d+)" % name.encode(), server.ask("/metrics")[1])
-        return int(found[1])
+        return server.metric(f"disk_cache_pages_{name}_total")
 
     def wait_for_more(self, server, name, than):
         until = time.monotonic() + 30

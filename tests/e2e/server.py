@@ -1,5 +1,6 @@
 """A running `minke serve` for the end-to-end tests."""
 import json
+import re
 import signal
 import subprocess
 import time
@@ -72,6 +73,13 @@ class Server:
     def open(self, path, body=None, headers=None, method=None):
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         return opener.open(self.request(path, body, headers, method), timeout=120)
+
+    def metric(self, name):
+        """The number behind minke:NAME in /metrics."""
+        found = re.search(rb"^minke:%s\{[^}]*\} (\S+)" % name.encode(), self.ask("/metrics")[1], re.MULTILINE)
+        if not found:
+            raise RuntimeError(f"/metrics has no {name}")
+        return float(found[1])
 
     def events(self, path, body):
         """The events of a streamed answer, as they come."""

@@ -6,7 +6,6 @@ appear whole or not at all.
 """
 import pathlib
 import random
-import re
 import signal
 import sys
 import tempfile
@@ -66,8 +65,7 @@ class Kills:
                 self.cached += cached
                 if got != wanted[i]:
                     return f"question {i}: {wanted[i]!r}, now {got!r}"
-            found = re.search(rb"minke:disk_cache_pages_discarded_total\{[^}]*\} (\d+)", server.ask("/metrics")[1])
-            self.discarded += int(found[1])
+            self.discarded += int(server.metric("disk_cache_pages_discarded_total"))
             clients = [threading.Thread(target=disturb, args=(server, self.bodies, random.Random(self.rng.random())))
                        for _ in range(CLIENTS)]
             for client in clients:

@@ -18,6 +18,7 @@ from common import SMOLLM
 from server import TEMPLATE, Server
 
 CLIENTS, ALLOWED = 6, 0.02
+METRICS = ["num_preemptions_total", "prefix_cache_hits_total", "disk_cache_pages"]
 WORDS = "sea sky stone river bread letter engine garden winter music paper silver".split()
 PARAMETERS = {"type": "object", "properties": {"city": {"type": "string"}}}
 
@@ -149,13 +150,12 @@ def main(seconds):
             pathlib.Path(folder, "responses.db"), stderr=log) as server:
             soak = Soak(server, seconds)
             memory, files_before, files_after = soak.run()
-            stats = server.ask("/metrics")[1].decode()
+            stats = {name: server.metric(name) for name in METRICS}
     early = statistics.median(m for at, m in memory if 0.25 <= at < 0.5)
     late = statistics.median(m for at, m in memory if at >= 0.75)
     growth = late / early - 1
     print(f"{seconds} s: " + ", ".join(f"{n} {what}" for what, n in soak.counts.items()))
-    for name in ["num_preemptions_total", "prefix_cache_hits_total", "disk_cache_pages"]:
-        print(next(line for line in stats.splitlines() if line.startswith(f"minke:{name}{{")))
+    print(", ".join(f"{name} {value:.0f}" for name, value in stats.items()))
     print(f"memory {early / 2**20:.0f} MiB, then {late / 2**20:.0f} MiB ({growth:+.1%}); "
           f"{files_before} open files, then {files_after}; {len(soak.wrong)} wrong answers")
     for wrong in soak.wrong[:3]:
