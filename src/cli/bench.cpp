@@ -1,3 +1,5 @@
+#include <limits>
+
 #include <CLI/CLI.hpp>
 #include <fmt/format.h>
 
@@ -30,6 +32,7 @@ Json as_json(const Flags& flags, const Instance& instance, const std::vector<Mea
   json.set("kv", flags.model.kv);
   json.set("prompt", flags.measure.prompt);
   json.set("decode", flags.measure.decode);
+  json.set("sequences", flags.measure.sequences);
   const Residence weights = residence_of(instance.model());
   json.set("weights", JsonObject{{"bytes", weights.bytes},
                                  {"huge_of_page_cache", weights.huge_file},
@@ -63,9 +66,13 @@ int run(const Flags& flags) {
   o.limits.rows = flags.ubatch;
   o.limits.kv = flags.model.kv_formats();
   o.limits.decompress = !flags.exact;
-  for (const int depth : flags.measure.depths)
-    o.limits.context = std::max(o.limits.context,
-                                depth + std::max(flags.measure.prompt, flags.measure.decode) + kPageTokens);
+  o.limits.sequences = o.limits.logit_rows = flags.measure.sequences;
+  o.limits.rows = std::max(o.limits.rows, flags.measure.sequences);
+  for (const int depth : flags.measure.depths) {
+    const int64_t each = depth + std::max(flags.measure.prompt, flags.measure.decode) + 2 * kPageTokens;
+    o.limits.context = static_cast<int>(std::clamp<int64_t>(each * flags.measure.sequences, o.limits.context,
+                                                            std::numeric_limits<int>::max()));
+  }
   require_memory(model, o);
   Instance instance(model, o);
   const auto results = [&] {
@@ -79,7 +86,10 @@ int run(const Flags& flags) {
   fmt::print("{} threads, {}; weights {}\n", instance.context().pool.size(),
              name(instance.context().kernels.isa), residence_text(model));
   fmt::print("{:>7}  {:>24}  {:>24}  {}\n", "depth", fmt::format("prefill {}", flags.measure.prompt),
-             fmt::format("decode {}", flags.measure.decode), "limits here");
+             flags.measure.sequences > 1
+                 ? fmt::format("decode {} x {}", flags.measure.sequences, flags.measure.decode)
+                 : fmt::format("decode {}", flags.measure.decode),
+             "limits here");
   for (const Measured& m : results) {
     fmt::print(
         "{:>7}  {:>10.2f} tok/s {:>5.1f} %  {:>10.2f} tok/s {:>5.1f} %  {:.1f} GB/s read, {:.0f} int8 and "
@@ -103,6 +113,10 @@ void add_bench(CLI::App& app, Action& action) {
   command.add_option("-n,--decode", flags->measure.decode, "Tokens to decode (0: none)")
       ->check(CLI::Range(0, 1 << 20))
       ->capture_default_str();
+  command
+      .add_option("-s,--sequences", flags->measure.sequences, "Sequences decoded at once, each of the depth")
+      ->check(CLI::Range(1, 4096))
+      ->capture_default_str();
   command.add_option("-d,--depth", flags->measure.depths, "Tokens in the cache before, comma-separated")
       ->delimiter(',')
       ->check(CLI::Range(0, 1 << 26));
@@ -123,7 +137,8 @@ void add_bench(CLI::App& app, Action& action) {
   flags->model.add_machine(command);
   command.add_flag("--json", flags->json, "Print JSON");
   command.footer(
-      "Examples:\n  minke bench model.gguf -p 512 -n 64 -d 0,4096\n  minke bench model.gguf --threads 2 "
+      "Examples:\n  minke bench model.gguf -p 512 -n 64 -d 0,4096\n  minke bench model.gguf -p 0 --sequences "
+      "8\n  minke bench model.gguf --threads 2 "
       "--json");
   command.callback([flags, &action] {
     flags->model.chosen_isa();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 
 #include "base/error.h"
 #include "model/adapters.h"
@@ -31,20 +32,32 @@ std::vector<Token> some_tokens(const Config& config, int start, int count) {
   return tokens;
 }
 
-// Appends tokens to the view in steps of the instance's rows, as a prompt or as an answer.
-enum class As { prompt, answer };
-void feed(Instance& instance, KvView& view, int count, Want last, As as = As::prompt) {
+// Appends tokens to the view in steps of the instance's rows.
+void feed(Instance& instance, KvView& view, int count, Want last) {
   const std::vector<Token> tokens = some_tokens(instance.config(), view.length, count);
   const int rows = instance.state().limits.rows;
   if (!instance.kv().reserve(view, view.length + count))
     throw Error(fmt::format("{} tokens do not fit the context", count));
-  const int given = as == As::prompt ? view.length + count : 0;
+  const int given = view.length + count;
   for (int at = 0; at < count; at += rows) {
     const int n = std::min(rows, count - at);
     const SequenceSlice slice{&view, 0, n, view.length, at + n == count ? last : Want::nothing, given};
     instance.forward(
         {std::span(tokens).subspan(static_cast<size_t>(at), static_cast<size_t>(n)), {&slice, 1}, {}});
   }
+}
+
+// A step of decoding: one more token in each view.
+void decode_step(Instance& instance, std::span<KvView> views) {
+  std::vector<Token> tokens;
+  std::vector<SequenceSlice> slices;
+  for (KvView& view : views) {
+    const int row = static_cast<int>(tokens.size());
+    if (!instance.kv().reserve(view, view.length + 1)) throw Error("one more token does not fit the context");
+    tokens.push_back(some_tokens(instance.config(), view.length + 997 * row, 1)[0]);
+    slices.push_back({&view, row, 1, view.length, Want::last_logits, 0});
+  }
+  instance.forward({tokens, slices, {}});
 }
 
 // `depth` tokens in the view, the first `computed` of them (whole pages, one at least) computed.
@@ -83,13 +96,18 @@ bool mostly_floats(const Model& model) {
 
 Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, int depth,
                     const std::function<void(const char*)>& progress) {
-  KvView view;
-  if (depth > 0) fill(instance, view, depth, o.computed);
+  std::vector<KvView> views(static_cast<size_t>(o.sequences));
+  KvView& view = views[0];
+  const auto truncate = [&](int length) {
+    for (KvView& v : views) instance.kv().truncate(v, std::min(length, v.length));
+  };
+  if (depth > 0)
+    for (KvView& v : views) fill(instance, v, depth, o.computed);
   Limits3 beside_prefill, beside_decode;
   std::vector<double> prefill, decode;
   for (int repeat = 0; repeat < o.repeats; ++repeat) {
     if (progress) progress("prefill");
-    instance.kv().truncate(view, depth);
+    truncate(depth);
     beside_prefill.add(probe.slice());
     if (o.prompt > 0) {
       const auto start = Clock::now();
@@ -99,18 +117,18 @@ Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, i
     }
     if (o.decode == 0) continue;
     if (progress) progress("decode");
-    instance.kv().truncate(view, depth);
-    if (depth == 0) feed(instance, view, 1, Want::nothing);
+    truncate(depth);
+    if (depth == 0) decode_step(instance, views);
     double spent = 0;
     for (int i = 0; i < o.decode; ++i) {
       if (i % 8 == 0) beside_decode.add(probe.slice());
       const auto start = Clock::now();
-      feed(instance, view, 1, Want::last_logits, As::answer);
+      decode_step(instance, views);
       spent += seconds_since(start);
     }
-    decode.push_back(o.decode / spent);
+    decode.push_back(o.decode * o.sequences / spent);
   }
-  instance.kv().truncate(view, 0);
+  truncate(0);
 
   Measured m;
   m.depth = depth;
@@ -125,8 +143,8 @@ Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, i
   }
   if (!decode.empty()) {
     m.decode_rate = median(decode);
-    m.decode_bytes =
-        m.decode_rate * static_cast<double>(decode_bytes(instance.model(), limits.kv, depth + o.decode / 2));
+    const int64_t step = decode_bytes(instance.model(), limits.kv, depth + o.decode / 2, o.sequences);
+    m.decode_bytes = m.decode_rate / o.sequences * static_cast<double>(step);
     m.limit.read_bytes = beside_decode.medians().read_bytes;
     m.decode_share = m.decode_bytes / m.limit.read_bytes;
   }
@@ -135,21 +153,26 @@ Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, i
 
 }  // namespace
 
-int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth) {
-  int64_t bytes = 0;
+int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth, int sequences) {
+  int64_t bytes = 0, experts = 0;
   Weights weights = model.weights;
   for_each_weight(model.config, weights, [&](const WeightSlot& slot, Mat& m) {
     if (slot.layer >= model.config.layers) return;
     if (slot.role == Role::embed)
-      bytes += m.row_bytes;  // one row; a tied head is read as a whole below
-    else if (slot.expert < 0 || slot.expert < model.config.moe->router.active)
-      bytes += m.bytes();
+      bytes += m.row_bytes * sequences;  // a tied head is read as a whole below
+    else
+      (slot.expert < 0 ? bytes : experts) += m.bytes();
   });
+  if (experts > 0) {
+    const auto& router = model.config.moe->router;
+    const double idle = std::pow(1 - double(router.active) / router.experts, sequences);
+    bytes += static_cast<int64_t>(static_cast<double>(experts) * (1 - idle));
+  }
   if (model.config.tied) bytes += model.weights.head.bytes();
   for (const LayerAdapters& layer : model.weights.adapters)
     for (const AdaptedMatrix& m : adapted_matrices())
       bytes += (layer.*m.adapter).a.bytes() + (layer.*m.adapter).b.bytes();
-  return bytes + cache_bytes_per_token(as_run(model.config, {}), kv) * depth;
+  return bytes + cache_bytes_per_token(as_run(model.config, {}), kv) * depth * sequences;
 }
 
 int64_t prefill_multiplies(const Config& config, int64_t visible) {

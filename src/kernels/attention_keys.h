@@ -139,9 +139,8 @@ MINKE_INLINE void key_scores(const int32_t (*panel)[16], const int32_t* tile, in
       for (int k = first; k < last; ++k)
         unroll<P>([&](auto p) MINKE_INLINED {
           const Vi codes = load(panel[p * stride + k]);
-          unroll<T>([&](auto t) MINKE_INLINED {
-            sums[p][t] = dot_wide(sums[p][t], codes, broadcast4(tile + k * T + t));
-          });
+          unroll<T>([&](auto t)
+                        MINKE_INLINED { sums[p][t] = dot_wide_at(sums[p][t], codes, tile + k * T + t); });
         });
       unroll<P * T>([&](auto n) MINKE_INLINED {
         const Vf scaled =

@@ -67,7 +67,7 @@ MINKE_INLINE void sub_block(const Panel& p, const QuantTile<T>& x, int i, const 
     unroll<kGroup<F>>([&](auto j) MINKE_INLINED {
       const int k = i * kDots + g * kGroup<F> + j;
       const Vi w = code_word(p, k);
-      unroll<T>([&](auto t) MINKE_INLINED { part[t] = dot_part(part[t], w, broadcast4(x.q[k][t])); });
+      unroll<T>([&](auto t) MINKE_INLINED { part[t] = dot_part_at(part[t], w, x.q[k][t]); });
     });
     unroll<T>([&](auto t) MINKE_INLINED { take(part[t], t); });
   });
@@ -83,7 +83,7 @@ MINKE_INLINE void wide_sub_block(const Panel& p, const QuantTile<T>& x, int i, c
   unroll<F::kSub / 4>([&](auto j) MINKE_INLINED {
     const int k = i * (F::kSub / 4) + j;
     const Vi w = code_word(p, k);
-    unroll<T>([&](auto t) MINKE_INLINED { sum[t] = dot_wide(sum[t], w, broadcast4(x.q[k][t])); });
+    unroll<T>([&](auto t) MINKE_INLINED { sum[t] = dot_wide_at(sum[t], w, x.q[k][t]); });
   });
   unroll<T>([&](auto t) MINKE_INLINED { take(sum[t], t); });
 }

@@ -87,9 +87,9 @@ TEST_P(Gemm, IsTheSumOfProducts) {
 
 TEST_P(Gemm, EveryInstructionSetGivesTheSameBits) {
   for (const Grain grain : {grain_for(GetParam()), Grain::f32}) {
-    for (int repeat = 0; repeat < 12; ++repeat) {
+    for (int repeat = 0; repeat < 20; ++repeat) {
       const int rows = static_cast<int>(1 + random_.below(100)), cols = random_cols();
-      const int tokens = repeat < 8 ? 1 + repeat % 4 : static_cast<int>(1 + random_.below(30));
+      const int tokens = repeat < 16 ? 1 + repeat : static_cast<int>(1 + random_.below(40));
       const OwnedMat w = random_mat(random_, GetParam(), rows, cols);
       auto x = random_floats(random_, int64_t{tokens} * cols);
       for (size_t i = random_.below(100); i < x.size(); i += 1 + random_.below(200)) x[i] *= 20;  // rests

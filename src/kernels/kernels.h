@@ -36,7 +36,7 @@ struct Operand {
 };
 
 constexpr int kTokenGroup = 8;  // rows of activations: a multiple of every instruction set's register tile
-constexpr int kFewTokens = 3;   // that meet weights on their way out of memory, where there is such a way
+constexpr int kFewTokens = 16;  // that may meet weights on their way out of memory
 constexpr int kPanel = 16;      // rows of a matrix that are multiplied together
 constexpr int kMaxPanels = 4;   // panels one call of gemm takes at most
 
@@ -66,7 +66,7 @@ struct Kernels {
   // The same for an operand of one token, its rows read where they lie: false, and nothing done, where gemm
   // has to do it. Null where an instruction set has none.
   bool (*gemv)(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add);
-  // And for an operand of two or three tokens.
+  // And for an operand of 2 .. kFewTokens tokens.
   bool (*few)(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add);
 
   // gemm by whichever way is faster; every way gives the same bits.

@@ -13,7 +13,7 @@
 //   to_float to_int        exact or to nearest even; as_float, as_int keep the bits
 //   broadcast4(p)          four bytes into every lane
 //   dot8(acc, u, s)        lane += sum over 4 bytes of unsigned u times signed s
-//   dot7                   the same, every u at most 127
+//   dot7                   the same, every u at most 127; dot7_at(acc, u, p) with the four bytes at p for s
 //   dot16(acc, a, b)       lane += sum over 2 signed 16-bit parts of a * b
 //   lookup16(n, table)     each byte 0..15 to table[byte]
 //   load_f16 load_bf16     and load_u16 load_i8 load_u8, store_i8 store_u16: 16 short elements widened to
@@ -21,10 +21,10 @@
 //   half_to_float(bits)    low 16 bits of each lane as f16
 //   Part                   sums of 4-byte products of unsigned codes with signed bytes, as cheap as they come:
 //                          part_dots(c) says how many dots of codes up to c it holds; zero_part,
-//                          dot_part(part, u, s); add_part(acc, part) adds it to lanes, add_scaled(acc, part,
+//                          dot_part_at(part, u, p); add_part(acc, part) adds it to lanes, add_scaled(acc, part,
 //                          scale_word(scale)) adds scale times it; |scale| < 2^15
 //   dot_wide               dot of codes of eight bits: as signed values where kSignedCodes, else as codes 128
-//                          above them
+//                          above them; dot_wide_at likewise
 //   transpose4(base, stride, out)   lane r of out[j] = dword j of the 16 bytes at base + r * stride, r < 16
 //   column_u32(base, stride)        the first dword alone
 //   fifth_bits<k>(bits)    bits 4 k .. 4 k + 3 of each lane as 0 or 16 in its four bytes
@@ -56,6 +56,16 @@
 
 #if !defined(__x86_64__) || defined(MINKE_ISA_scalar)
 #include "kernels/simd/portable.h"
+#endif
+
+#if !defined(__AVX512VNNI__)  // there, products broadcast what they read
+namespace minke {
+namespace {
+inline Vi dot7_at(Vi acc, Vi u, const void* p) { return dot7(acc, u, broadcast4(p)); }
+inline Part dot_part_at(Part part, Vi u, const void* p) { return dot_part(part, u, broadcast4(p)); }
+inline Vi dot_wide_at(Vi acc, Vi codes, const void* p) { return dot_wide(acc, codes, broadcast4(p)); }
+}  // namespace
+}  // namespace minke
 #endif
 
 #if !defined(__AVX512BF16__)

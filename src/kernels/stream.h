@@ -9,21 +9,31 @@
 namespace minke {
 namespace {
 
-// N tokens in one block of columns, in the tiles of for_each_tile: three are a pair and one.
+// Where token t of N lies in the tiles of for_each_tile: its tile's width and first token.
+struct Place {
+  int width, first;
+};
+constexpr Place place_of(int N, int t) {
+  int width = kTokenTile, first = 0;
+  for (;;) {
+    while (N - first < width) width /= 2;
+    if (t < first + width) return {width, first};
+    first += width;
+  }
+}
+
+// N tokens in one block of columns.
 template <int N>
 struct Tokens {
-  static constexpr int kFirst = N == 3 ? 2 : N;
-  const QuantTile<kFirst>& first;
-  const QuantTile<1>& last;   // of three
+  const std::byte* tiles;
   const QuantTile<1>* rests;  // [N], what rounding left over of each
 
   // f(tile, i): token t is number i of the tile.
   template <int t, typename F>
   MINKE_INLINE auto at(Index<t>, const F& f) const {
-    if constexpr (t < kFirst)
-      return f(first, Index<t>{});
-    else
-      return f(last, Index<0>{});
+    constexpr Place place = place_of(N, t);
+    return f(*reinterpret_cast<const QuantTile<place.width>*>(tiles + kQuantTokenBytes * place.first),
+             Index<t - place.first>{});
   }
   // Bit i: token t has a rest in these 32 columns.
   template <int t>
@@ -32,11 +42,14 @@ struct Tokens {
   }
 };
 
+// Those from `token` on, a multiple of kTokenTile.
 template <int N>
-MINKE_INLINE Tokens<N> tokens_at(const Operand& x, int block) {
-  const std::byte* at = x.data + kQuantTokenBytes * x.tokens * block;
-  return {*reinterpret_cast<const QuantTile<Tokens<N>::kFirst>*>(at),
-          *reinterpret_cast<const QuantTile<1>*>(at + kQuantTokenBytes * (N - 1)), rests_of(x, block)};
+MINKE_INLINE Tokens<N> tokens_at(const Operand& x, int token, int block) {
+  return {x.data + kQuantTokenBytes * (int64_t{x.tokens} * block + token), rests_of(x, block) + token};
+}
+// One token's rest, as if it were a token.
+MINKE_INLINE Tokens<1> rest_alone(const QuantTile<1>& rest) {
+  return {reinterpret_cast<const std::byte*>(&rest), nullptr};
 }
 
 // Sums of one sub-block's codes times each token; with kRest, for a single token, times its rest as well.
@@ -61,31 +74,57 @@ struct Dots {
     if constexpr (kRest) rest = zero_i();
   }
   MINKE_INLINE void add(const Tokens<N>& x, int k, Vi word) {
-    const auto dot = [&](Vi acc, Vi q) MINKE_INLINED {
+    const auto dot = [&](Vi acc, const int8_t* q) MINKE_INLINED {
       if constexpr (F::kOffset == 128)
-        return dot_wide(acc, word, q);
+        return dot_wide_at(acc, word, q);
       else
-        return dot7(acc, word, q);
+        return dot7_at(acc, word, q);
     };
     unroll<N>([&](auto t) MINKE_INLINED {
-      sum[t] = dot(sum[t],
-                   x.at(t, [&](const auto& tile, auto j) MINKE_INLINED { return broadcast4(tile.q[k][j]); }));
+      sum[t] = x.at(t, [&](const auto& tile, auto j) MINKE_INLINED { return dot(sum[t], tile.q[k][j]); });
     });
-    if constexpr (kRest) rest = dot(rest, broadcast4(x.rests[0].q[k][0]));
+    if constexpr (kRest) rest = dot(rest, x.rests[0].q[k][0]);
   }
 };
 
 // ---- 256 columns under integer scales
 
+// Codes of a sub-block come in order, and once its last has come its dots are scaled and added to the totals.
 template <typename F, int N, bool kRest>
 struct IntegerBlock {
-  static constexpr int kSubs = kBlock / F::kSub, kPerChunk = kSubs / F::kChunks;
+  static constexpr int kSubs = kBlock / F::kSub, kPerChunk = kSubs / F::kChunks, kWords = F::kSub / 4;
   const Tokens<N>& x;
   Vi scale[kSubs], min[kSubs / 2];
   Vf d, dmin;
   Dots<F, N, kRest> dots[kPerChunk];
+  Vi total[N], rest;
 
-  MINKE_INLINE void codes(int k, Vi word) { dots[k * 4 / F::kSub % kPerChunk].add(x, k, word); }
+  MINKE_INLINE explicit IntegerBlock(const Tokens<N>& tokens) : x(tokens) {
+    unroll<N>([&](auto t) MINKE_INLINED { total[t] = zero_i(); });
+    if constexpr (kRest) rest = zero_i();
+  }
+
+  MINKE_INLINE void codes(int k, Vi word) {
+    const int sub = k / kWords;
+    auto& sums = dots[sub % kPerChunk];
+    if (k % kWords == 0) {
+      if constexpr (F::kOffset == 128)
+        sums.clear(x, sub * F::kSub / 32);
+      else
+        sums.clear();
+    }
+    sums.add(x, k, word);
+    if (k % kWords == kWords - 1) take(sub, sums);
+  }
+  MINKE_INLINE void take(int sub, const Dots<F, N, kRest>& sums) {
+    const auto scaled = [&](const auto& tile, auto j)
+                            MINKE_INLINED { return mul(scale[sub], set1(tile.step[sub * F::kSub / 32][j])); };
+    unroll<N>([&](auto t) MINKE_INLINED {
+      total[t] = minke::add(total[t], mul(sums.sum[t], x.at(t, scaled)));
+      opaque(total[t]);
+    });
+    if constexpr (kRest) rest = minke::add(rest, mul(sums.rest, scaled(x.rests[0], Index<0>{})));
+  }
   MINKE_INLINE void set_scale(int i, Vi word) { scale[i] = word; }
   MINKE_INLINE void set_mins(int j, Vi word) { min[j] = word; }
   MINKE_INLINE void set_d(Vf v) { d = v; }
@@ -122,64 +161,63 @@ MINKE_INLINE Vf finish(const Block& b, const QuantTile<T>& x, int t, Vi total, V
 // out[t] += the block times token t, and times its rest.
 template <typename F, int N, bool kRest, typename Prefetch>
 MINKE_INLINE void add_block(const Walk& walk, const Tokens<N>& x, Vf out[N], Prefetch prefetch) {
-  using Block = IntegerBlock<F, N, kRest>;
-  Block b{x, {}, {}, {}, {}, {}};
+  IntegerBlock<F, N, kRest> b(x);
   const auto header = F::header(walk.base, walk.stride, b);
-  Vi total[N], rest = zero_i();
-  unroll<N>([&](auto t) MINKE_INLINED { total[t] = zero_i(); });
   unroll<F::kChunks>([&](auto c) MINKE_INLINED {
     prefetch(c);
-    constexpr int first_sub = c * Block::kPerChunk;
-    unroll<Block::kPerChunk>([&](auto i) MINKE_INLINED {
-      if constexpr (F::kOffset == 128)
-        b.dots[i].clear(x, (first_sub + i) * F::kSub / 32);
-      else
-        b.dots[i].clear();
-    });
     F::template codes<c>(walk.base, walk.stride, header, b);
-    unroll<Block::kPerChunk>([&](auto i) MINKE_INLINED {
-      const auto scale = [&](const auto& tile, auto j) MINKE_INLINED {
-        return mul(b.scale[first_sub + i], set1(tile.step[(first_sub + i) * F::kSub / 32][j]));
-      };
-      unroll<N>([&](auto t)
-                    MINKE_INLINED { total[t] = add(total[t], mul(b.dots[i].sum[t], x.at(t, scale))); });
-      if constexpr (kRest) rest = add(rest, mul(b.dots[i].rest, scale(x.rests[0], Index<0>{})));
-    });
-    unroll<N>([&](auto t) MINKE_INLINED { opaque(total[t]); });
   });
   unroll<N>([&](auto t) MINKE_INLINED {
     out[t] = x.at(
-        t, [&](const auto& tile, auto j) MINKE_INLINED { return finish<F>(b, tile, j, total[t], out[t]); });
+        t, [&](const auto& tile, auto j) MINKE_INLINED { return finish<F>(b, tile, j, b.total[t], out[t]); });
   });
-  if constexpr (kRest) out[0] = finish<F>(b, x.rests[0], 0, rest, out[0]);
+  if constexpr (kRest) out[0] = finish<F>(b, x.rests[0], 0, b.rest, out[0]);
 }
 
-// One token's rest alone.
+// Of a chunk only the codes of 32 columns: the compiler leaves out what the others take.
+template <typename F, int group>
+struct OneGroup {
+  IntegerBlock<F, 1, false>& block;
+  MINKE_INLINE void codes(int k, Vi word) {
+    if (k / 8 == group) block.codes(k, word);
+  }
+};
+
+// One token's rest alone, in the 32s of `columns`.
 template <typename F>
-void add_rest(const Walk& walk, const QuantTile<1>& rest, Vf& out) {
-  add_block<F, 1, false>(walk, {rest, rest, nullptr}, &out, [](auto) {});
+__attribute__((noinline)) void add_rest(const Walk& walk, const QuantTile<1>& rest, uint32_t columns,
+                                        Vf& out) {
+  const Tokens<1> x = rest_alone(rest);
+  IntegerBlock<F, 1, false> b(x);
+  const auto header = F::header(walk.base, walk.stride, b);
+  unroll<8>([&](auto group) MINKE_INLINED {
+    if ((columns >> group & 1) == 0) return;
+    OneGroup<F, group> to{b};
+    F::template codes<group * F::kChunks / 8>(walk.base, walk.stride, header, to);
+  });
+  out = finish<F>(b, rest, 0, b.total[0], out);
 }
 
 template <typename F, int N>
-MINKE_INLINE void stream_integer(const Mat& w, int first, int rows, const Operand& x, Vf out[N]) {
+MINKE_INLINE void stream_integer(const Mat& w, int first, int rows, const Operand& x, int token, Vf out[N]) {
   const int blocks = blocks_of(x.cols);
   alignas(64) std::byte copy[kPanel * F::kBytes];
   for (int block = 0; block < blocks; ++block) {
     const Walk walk = rows_at(w, first, rows, int64_t{block} * F::kBytes, F::kBytes, copy);
-    const Tokens<N> tokens = tokens_at<N>(x, block);
+    const Tokens<N> tokens = tokens_at<N>(x, token, block);
     const auto prefetch = [&](auto c) MINKE_INLINED {
       constexpr int n = kPanel / F::kChunks;
       prefetch_ahead<kPanel>(w, first, block, F::kBytes, c * n, c * n + n);
     };
     if constexpr (N == 1) {
-      if (tokens.first.rest[0])
+      if (tokens.rest(Index<0>{}))
         add_block<F, 1, true>(walk, tokens, out, prefetch);
       else
         add_block<F, 1, false>(walk, tokens, out, prefetch);
     } else {
       add_block<F, N, false>(walk, tokens, out, prefetch);
       unroll<N>([&](auto t) MINKE_INLINED {
-        if (tokens.rest(t)) add_rest<F>(walk, tokens.rests[t], out[t]);
+        if (const uint32_t columns = tokens.rest(t)) add_rest<F>(walk, tokens.rests[t], columns, out[t]);
       });
     }
   }
@@ -223,18 +261,18 @@ template <typename F>
 void add_groups(const Walk& walk, const QuantTile<1>& x, uint32_t groups, Vf& rest) {
   Vf none;
   for (; groups != 0; groups &= groups - 1)
-    add_group<F, 1, false>(walk, {x, x, nullptr}, __builtin_ctz(groups), &rest, none);
+    add_group<F, 1, false>(walk, rest_alone(x), __builtin_ctz(groups), &rest, none);
 }
 
 template <typename F, int N>
-MINKE_INLINE void stream_scaled(const Mat& w, int first, int rows, const Operand& x, Vf out[N]) {
+MINKE_INLINE void stream_scaled(const Mat& w, int first, int rows, const Operand& x, int token, Vf out[N]) {
   const int blocks = blocks_of(x.cols);
   alignas(64) std::byte copy[kPanel * F::kBytes * 8];
   for (int block = 0; block < blocks; ++block) {
     const int groups = std::min(8, (x.cols - block * kBlock) / 32);
     const Walk walk =
         rows_at(w, first, rows, int64_t{block} * F::kBytes * 8, int64_t{groups} * F::kBytes, copy);
-    const Tokens<N> tokens = tokens_at<N>(x, block);
+    const Tokens<N> tokens = tokens_at<N>(x, token, block);
     Vf rest[N];
     unroll<N>([&](auto t) MINKE_INLINED { rest[t] = zero_f(); });
     for (int i = 0; i < groups; ++i) {
@@ -253,23 +291,20 @@ MINKE_INLINE void stream_scaled(const Mat& w, int first, int rows, const Operand
   }
 }
 
-// out[t * stride + r - first_row] (+)= W[r] . x[t] for the N tokens of x.
+// out[t * stride + r] (+)= W[first + r] . x[token + t] for up to kPanel rows and N tokens.
 template <typename F, int N>
-void stream(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
+void stream(const Mat& w, int first, int rows, const Operand& x, int token, float* out, int64_t stride,
             bool accumulate) {
-  for (int r = 0; r < rows; r += kPanel) {
-    const int here = std::min(kPanel, rows - r);
-    Vf sum[N];
-    unroll<N>([&](auto t) MINKE_INLINED { sum[t] = zero_f(); });
-    if constexpr (F::kIntegerScales)
-      stream_integer<F, N>(w, first_row + r, here, x, sum);
-    else
-      stream_scaled<F, N>(w, first_row + r, here, x, sum);
-    unroll<N>([&](auto t) MINKE_INLINED {
-      float* to = out + t * stride + r;
-      store_first(to, accumulate ? add(load_first(to, here), sum[t]) : sum[t], here);
-    });
-  }
+  Vf sum[N];
+  unroll<N>([&](auto t) MINKE_INLINED { sum[t] = zero_f(); });
+  if constexpr (F::kIntegerScales)
+    stream_integer<F, N>(w, first, rows, x, token, sum);
+  else
+    stream_scaled<F, N>(w, first, rows, x, token, sum);
+  unroll<N>([&](auto t) MINKE_INLINED {
+    float* to = out + t * stride;
+    store_first(to, accumulate ? add(load_first(to, rows), sum[t]) : sum[t], rows);
+  });
 }
 
 }  // namespace

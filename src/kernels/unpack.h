@@ -40,6 +40,14 @@ MINKE_INLINE void unpack_nibbles(const std::byte* base, int64_t stride, int sub,
   });
 }
 
+// Bits moved up by n places, down where n is negative.
+template <int n>
+MINKE_INLINE Vi moved(Vi word) {
+  if constexpr (n > 0) return shl<n>(word);
+  if constexpr (n < 0) return shr<-n>(word);
+  return word;
+}
+
 // The f16 at base of each of 16 rows; the two bytes after it must be there to read.
 MINKE_INLINE Vf column_f16(const std::byte* base, int64_t stride) {
   return half_to_float(column_u32(base, stride));
@@ -225,10 +233,10 @@ struct UnpackQ5K {
       transpose4(base + 48 + 32 * c + 16 * half, stride, w);
       unroll<4>([&](auto j) MINKE_INLINED {
         constexpr int k = 16 * c + 4 * half + j;
-        const Vi low_bit = bit_and(shr<2 * c>(h.high[half][j]), bytes_of(1));
-        const Vi high_bit = bit_and(shr<2 * c + 1>(h.high[half][j]), bytes_of(1));
-        to.codes(Index<k>{}, bit_or(nibbles(w[j]), shl<4>(low_bit)));
-        to.codes(Index<k + 8>{}, bit_or(nibbles(shr<4>(w[j])), shl<4>(high_bit)));
+        const Vi low_bit = bit_and(moved<4 - 2 * c>(h.high[half][j]), bytes_of(16));
+        const Vi high_bit = bit_and(moved<3 - 2 * c>(h.high[half][j]), bytes_of(16));
+        to.codes(Index<k>{}, bit_or(nibbles(w[j]), low_bit));
+        to.codes(Index<k + 8>{}, bit_or(nibbles(shr<4>(w[j])), high_bit));
       });
     });
   }
@@ -257,12 +265,14 @@ struct UnpackQ6K {
       unroll<2>([&](auto g) MINKE_INLINED {  // groups g and g + 2 share these 16 bytes
         Vi low[4];
         transpose4(base + 64 * c + 32 * g + 16 * part, stride, low);
+        constexpr int k = 32 * c + 8 * g + 4 * part;
         unroll<4>([&](auto j) MINKE_INLINED {
-          constexpr int k = 32 * c + 8 * g + 4 * part + j;
-          const Vi even = shl<4>(bit_and(shr<2 * g>(top[j]), bytes_of(3)));
-          const Vi odd = shl<4>(bit_and(shr<2 * g + 4>(top[j]), bytes_of(3)));
-          to.codes(Index<k>{}, bit_or(nibbles(low[j]), even));
-          to.codes(Index<k + 16>{}, bit_or(nibbles(shr<4>(low[j])), odd));
+          const Vi high = bit_and(moved<4 - 2 * g>(top[j]), bytes_of(0x30));
+          to.codes(Index<k + j>{}, bit_or(nibbles(low[j]), high));
+        });
+        unroll<4>([&](auto j) MINKE_INLINED {
+          const Vi high = bit_and(moved<-2 * g>(top[j]), bytes_of(0x30));
+          to.codes(Index<k + 16 + j>{}, bit_or(nibbles(shr<4>(low[j])), high));
         });
       });
     });
@@ -302,7 +312,7 @@ struct UnpackQ3K {
       unroll<4>([&](auto g) MINKE_INLINED {
         unroll<4>([&](auto j) MINKE_INLINED {
           const Vi two = bit_and(shr<2 * g>(q[j]), bytes_of(3));
-          const Vi third = shl<2>(bit_and(shr<4 * c + g>(h.mask[part][j]), bytes_of(1)));
+          const Vi third = bit_and(moved<2 - 4 * c - g>(h.mask[part][j]), bytes_of(4));
           to.codes(Index<32 * c + 8 * g + 4 * part + j>{}, bit_or(two, third));
         });
       });
@@ -362,9 +372,9 @@ struct UnpackIq4Xs {
   }
 };
 
-// use(UnpackX{}) for an integer format; false for the others.
+// use(UnpackX{}) for an integer format whose codes stand in its blocks; false for the others.
 template <typename Use>
-bool with_unpacker(Format format, const Use& use) {
+bool with_plain_unpacker(Format format, const Use& use) {
   switch (format) {
     case Format::q4_0: use(UnpackQ4_0{}); return true;
     case Format::q4_1: use(UnpackQ4_1{}); return true;
@@ -379,6 +389,14 @@ bool with_unpacker(Format format, const Use& use) {
     case Format::q5_k: use(UnpackQ5K{}); return true;
     case Format::q6_k: use(UnpackQ6K{}); return true;
     case Format::iq4_xs: use(UnpackIq4Xs{}); return true;
+    default: return false;
+  }
+}
+
+// use(UnpackX{}) for any integer format; false for the others.
+template <typename Use>
+bool with_unpacker(Format format, const Use& use) {
+  switch (format) {
     case Format::iq3_s: use(UnpackIq3S{}); return true;
     case Format::iq3_xxs: use(UnpackIq3Xxs{}); return true;
     case Format::iq2_s: use(UnpackIq2S{}); return true;
@@ -386,7 +404,7 @@ bool with_unpacker(Format format, const Use& use) {
     case Format::iq2_xxs: use(UnpackIq2Xxs{}); return true;
     case Format::iq1_m: use(UnpackIq1M{}); return true;
     case Format::iq1_s: use(UnpackIq1S{}); return true;
-    default: return false;
+    default: return with_plain_unpacker(format, use);
   }
 }
 

@@ -99,6 +99,11 @@ class GoldenModels(Case):
                 self.assertGreater(row[key], 0)
         self.assertGreater(result["weights"]["bytes"], 0)
         self.assertEqual(result["weights"]["locked"], 0)
+        several = self.json("bench", GOLDEN / "models" / "deepseek_v3", "-p", 0, "-n", 4, "-s", 3, "-d", "0,70", "-r", 1, "--json")
+        self.assertEqual(several["sequences"], 3)
+        for row in several["results"]:
+            self.assertGreater(row["decode_tok_s"], 0)
+            self.assertEqual(row["prefill_tok_s"], 0)
 
     def test_run_says_what_is_missing(self):
         self.fails("run", GOLDEN / "models" / "llama", "hello", says="tokenizer.json")
