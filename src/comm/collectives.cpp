@@ -1,11 +1,26 @@
 #include "comm/collectives.h"
 
 #include <algorithm>
+#include <chrono>
 
 #include "base/error.h"
 
 namespace minke {
 namespace {
+
+// As long as it lives, a rank does nothing but wait.
+class Waiting {
+ public:
+  explicit Waiting(const Comm& comm) : traffic_(comm.ranks->traffic()) {}
+  Waiting(const Waiting&) = delete;
+  Waiting& operator=(const Waiting&) = delete;
+  ~Waiting() { traffic_.waited += std::chrono::duration<double>(Clock::now() - start_).count(); }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Traffic& traffic_;
+  const Clock::time_point start_ = Clock::now();
+};
 
 enum class Half : uint8_t { both, reduce_scatter, all_gather };
 
@@ -31,7 +46,10 @@ class Ring : public Pending::Work {
   }
   void finish() override {
     while (message_) {
-      message_->wait();
+      {
+        const Waiting waiting(comm_);
+        message_->wait();
+      }
       take();
     }
   }
@@ -56,7 +74,7 @@ class Ring : public Pending::Work {
     }
     const std::span<T> out = at(share(outgoing())), in = at(share(outgoing() - 1));
     const std::span<T> to = adds() ? std::span(received_).first(in.size()) : in;
-    comm_.ranks->sent() += static_cast<int64_t>(out.size_bytes());
+    comm_.ranks->traffic().bytes += static_cast<int64_t>(out.size_bytes());
     message_ =
         comm_.ranks->exchange(std::as_bytes(out), (comm_.rank + 1) % comm_.size, std::as_writable_bytes(to),
                               (comm_.rank + comm_.size - 1) % comm_.size, tag_);
@@ -78,6 +96,20 @@ class Ring : public Pending::Work {
   int step_;
   const int end_, tag_;
   std::vector<T> received_;
+  std::unique_ptr<Message> message_;
+};
+
+class Exchange : public Pending::Work {
+ public:
+  Exchange(const Comm& comm, std::unique_ptr<Message> message) : comm_(comm), message_(std::move(message)) {}
+  bool advance() override { return message_->done(); }
+  void finish() override {
+    const Waiting waiting(comm_);
+    message_->wait();
+  }
+
+ private:
+  const Comm comm_;
   std::unique_ptr<Message> message_;
 };
 
@@ -108,18 +140,22 @@ void sum(const Comm& comm, std::span<int64_t> numbers) { start(comm, numbers, Ha
 
 double sum_traffic(double bytes, int ranks) { return 2 * bytes * (ranks - 1) / ranks; }
 
-void all_to_all(const Comm& comm, const RowExchange& rows) {
-  if (comm.ranks) {
-    for (int i = 0; i < comm.size; ++i)
-      if (i != comm.rank) comm.ranks->sent() += rows.out_rows[static_cast<size_t>(i)] * rows.row_bytes;
-    return comm.ranks->all_to_all(rows);
+Pending start_all_to_all(const Comm& comm, const RowExchange& rows) {
+  if (!comm.ranks) {
+    std::copy_n(rows.out, rows.out_rows[0] * rows.row_bytes, rows.in);
+    return Pending();
   }
-  std::copy_n(rows.out, rows.out_rows[0] * rows.row_bytes, rows.in);
+  for (int i = 0; i < comm.size; ++i)
+    if (i != comm.rank) comm.ranks->traffic().bytes += rows.out_rows[static_cast<size_t>(i)] * rows.row_bytes;
+  return Pending(std::make_unique<Exchange>(comm, comm.ranks->start_all_to_all(rows)));
 }
+
+void all_to_all(const Comm& comm, const RowExchange& rows) { start_all_to_all(comm, rows).finish(); }
 
 void broadcast(const Comm& comm, std::span<std::byte> bytes) {
   if (!comm.ranks) return;
-  if (comm.rank == 0) comm.ranks->sent() += static_cast<int64_t>(bytes.size()) * (comm.size - 1);
+  if (comm.rank == 0) comm.ranks->traffic().bytes += static_cast<int64_t>(bytes.size()) * (comm.size - 1);
+  const Waiting waiting(comm);
   comm.ranks->broadcast(bytes);
 }
 
@@ -140,15 +176,18 @@ void gather(const Comm& comm, std::span<const float> mine, std::span<const int64
   }
   std::vector<int64_t> bytes;
   for (const int64_t count : counts) bytes.push_back(count * static_cast<int64_t>(sizeof(float)));
-  if (comm.rank != 0) comm.ranks->sent() += static_cast<int64_t>(mine.size_bytes());
+  if (comm.rank != 0) comm.ranks->traffic().bytes += static_cast<int64_t>(mine.size_bytes());
+  const Waiting waiting(comm);
   comm.ranks->gather(std::as_bytes(mine), bytes, reinterpret_cast<std::byte*>(all));
 }
 
 void barrier(const Comm& comm) {
-  if (comm.ranks) comm.ranks->barrier();
+  if (!comm.ranks) return;
+  const Waiting waiting(comm);
+  comm.ranks->barrier();
 }
 
 Comm split(const Comm& comm, int colour) { return comm.ranks ? comm.ranks->split(colour) : comm; }
-int64_t sent_bytes(const Comm& comm) { return comm.ranks ? comm.ranks->sent() : 0; }
+Traffic traffic(const Comm& comm) { return comm.ranks ? comm.ranks->traffic() : Traffic{}; }
 
 }  // namespace minke

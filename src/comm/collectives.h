@@ -52,12 +52,13 @@ void sum(const Comm& comm, std::span<int64_t> numbers);
 // Bytes that a rank sends on average for a sum of so many; for either half of it, half as many.
 double sum_traffic(double bytes, int ranks);
 
+Pending start_all_to_all(const Comm& comm, const RowExchange& rows);  // the memory likewise
 void all_to_all(const Comm& comm, const RowExchange& rows);
 void broadcast(const Comm& comm, std::span<std::byte> bytes);      // from rank 0
 std::string broadcast(const Comm& comm, const std::string& text);  // rank 0's
 void gather(const Comm& comm, std::span<const float> mine, std::span<const int64_t> counts, float* all);
 void barrier(const Comm& comm);
 Comm split(const Comm& comm, int colour);
-int64_t sent_bytes(const Comm& comm);  // by this rank so far, to others
+Traffic traffic(const Comm& comm);  // of this rank so far
 
 }  // namespace minke

@@ -141,13 +141,13 @@ TEST(Collectives, AGroupIsThoseOfOneColour) {
 TEST(Collectives, TrafficIsCountedAsItIsSaidBefore) {
   const Comm& all = ranks();
   std::vector<float> values(1024 * 12);
-  int64_t before = sent_bytes(all);
+  int64_t before = traffic(all).bytes;
   start_sum(all, values).finish();
   const double bytes = static_cast<double>(values.size() * sizeof(float));
-  EXPECT_EQ(static_cast<double>(sent_bytes(all) - before), sum_traffic(bytes, all.size));
-  before = sent_bytes(all);
+  EXPECT_EQ(static_cast<double>(traffic(all).bytes - before), sum_traffic(bytes, all.size));
+  before = traffic(all).bytes;
   start_reduce_scatter(split(all, 0), values).finish();
-  EXPECT_EQ(static_cast<double>(sent_bytes(all) - before), sum_traffic(bytes, all.size) / 2);
+  EXPECT_EQ(static_cast<double>(traffic(all).bytes - before), sum_traffic(bytes, all.size) / 2);
 }
 
 }  // namespace

@@ -36,9 +36,28 @@ class MpiMessage : public Message {
   void wait() override { MPI_Waitall(2, requests, MPI_STATUSES_IGNORE); }
 };
 
+struct Counts {
+  explicit Counts(std::span<const int64_t> from) {
+    int64_t start = 0;
+    for (const int64_t count : from) {
+      counts.push_back(count_of(count));
+      starts.push_back(count_of(start));
+      start += count;
+    }
+  }
+  std::vector<int> counts, starts;
+};
+
+// MPI reads the counts until it is done.
+class MpiExchange : public MpiMessage {
+ public:
+  explicit MpiExchange(const RowExchange& rows) : out(rows.out_rows), in(rows.in_rows) {}
+  const Counts out, in;
+};
+
 class MpiRanks : public Ranks {
  public:
-  MpiRanks(MPI_Comm comm, std::shared_ptr<int64_t> sent) : comm_(comm), sent_(std::move(sent)) {}
+  MpiRanks(MPI_Comm comm, std::shared_ptr<Traffic> traffic) : comm_(comm), traffic_(std::move(traffic)) {}
   MpiRanks(const MpiRanks&) = delete;
   MpiRanks& operator=(const MpiRanks&) = delete;
   ~MpiRanks() override {
@@ -56,14 +75,16 @@ class MpiRanks : public Ranks {
     return message;
   }
 
-  void all_to_all(const RowExchange& rows) override {
+  std::unique_ptr<Message> start_all_to_all(const RowExchange& rows) override {
+    auto message = std::make_unique<MpiExchange>(rows);
     MPI_Datatype row;
     MPI_Type_contiguous(count_of(rows.row_bytes), MPI_BYTE, &row);
     MPI_Type_commit(&row);
-    const Counts out(rows.out_rows), in(rows.in_rows);
-    MPI_Alltoallv(rows.out, out.counts.data(), out.starts.data(), row, rows.in, in.counts.data(),
-                  in.starts.data(), row, comm_);
-    MPI_Type_free(&row);
+    const Counts &out = message->out, &in = message->in;
+    MPI_Ialltoallv(rows.out, out.counts.data(), out.starts.data(), row, rows.in, in.counts.data(),
+                   in.starts.data(), row, comm_, &message->requests[0]);
+    MPI_Type_free(&row);  // once it is done
+    return message;
   }
 
   void broadcast(std::span<std::byte> bytes) override {
@@ -85,16 +106,16 @@ class MpiRanks : public Ranks {
     MPI_Comm_rank(comm_, &rank);
     MPI_Comm part;
     MPI_Comm_split(comm_, colour, rank, &part);
-    return group(part, sent_);
+    return group(part, traffic_);
   }
 
-  int64_t& sent() override { return *sent_; }
+  Traffic& traffic() override { return *traffic_; }
 
-  static Comm group(MPI_Comm comm, std::shared_ptr<int64_t> sent) {
+  static Comm group(MPI_Comm comm, std::shared_ptr<Traffic> traffic) {
     Comm result;
     MPI_Comm_rank(comm, &result.rank);
     MPI_Comm_size(comm, &result.size);
-    result.ranks = std::make_shared<MpiRanks>(comm, std::move(sent));
+    result.ranks = std::make_shared<MpiRanks>(comm, std::move(traffic));
     return result;
   }
 
@@ -106,20 +127,8 @@ class MpiRanks : public Ranks {
     size_t size;
     MPI_Datatype type;
   };
-  struct Counts {
-    explicit Counts(std::span<const int64_t> from) {
-      int64_t start = 0;
-      for (const int64_t count : from) {
-        counts.push_back(count_of(count));
-        starts.push_back(count_of(start));
-        start += count;
-      }
-    }
-    std::vector<int> counts, starts;
-  };
-
   MPI_Comm comm_;
-  std::shared_ptr<int64_t> sent_;
+  std::shared_ptr<Traffic> traffic_;
 };
 
 }  // namespace
@@ -132,7 +141,7 @@ Comm join_ranks() {
     throw Error("cannot be started", "MPI");
   MPI_Comm all;
   MPI_Comm_dup(MPI_COMM_WORLD, &all);
-  return MpiRanks::group(all, std::make_shared<int64_t>(0));
+  return MpiRanks::group(all, std::make_shared<Traffic>());
 }
 
 void leave_ranks() {

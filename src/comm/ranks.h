@@ -11,7 +11,7 @@
 
 namespace minke {
 
-// A message out and one in, under way at the same time.
+// What goes out and what comes in, under way at the same time.
 class Message {
  public:
   virtual ~Message() = default;
@@ -28,6 +28,12 @@ struct RowExchange {
   int64_t row_bytes;
 };
 
+// What a rank sent to others and how long it did nothing but wait for them, so far.
+struct Traffic {
+  int64_t bytes = 0;
+  double waited = 0;  // seconds
+};
+
 class Ranks {
  public:
   virtual ~Ranks() = default;
@@ -35,7 +41,8 @@ class Ranks {
   // where they are until it is done.
   virtual std::unique_ptr<Message> exchange(std::span<const std::byte> out, int to, std::span<std::byte> in,
                                             int from, int tag) = 0;
-  virtual void all_to_all(const RowExchange& rows) = 0;
+  // What the exchange names stays where it is until it is done.
+  virtual std::unique_ptr<Message> start_all_to_all(const RowExchange& rows) = 0;
   virtual void broadcast(std::span<std::byte> bytes) = 0;  // from rank 0
   // To rank 0, where `all` holds what every rank gave, by rank; bytes[i] is what rank i gives.
   virtual void gather(std::span<const std::byte> mine, std::span<const int64_t> bytes, std::byte* all) = 0;
@@ -43,8 +50,8 @@ class Ranks {
   // The group of the ranks that give the same colour, ordered as here.
   virtual Comm split(int colour) = 0;
 
-  // Bytes this rank sent to others, in this group and those split from it.
-  virtual int64_t& sent() = 0;
+  // Of this rank, in this group and those split from it.
+  virtual Traffic& traffic() = 0;
   int next_tag() { return tag_ = (tag_ + 1) % kTags; }  // the same on all ranks: they start the same things
 
  private:

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "comm/collectives.h"
-
 namespace minke {
 namespace {
 
@@ -49,25 +47,42 @@ ExpertRoutes find_routes(const Comm& comm, int experts, const int32_t* starts) {
   return routes;
 }
 
-void send_to_experts(const Comm& comm, const ExpertRoutes& routes, int cols, const float* slots, float* rows,
-                     std::vector<float>& space) {
-  float* arrived = made_large(space, int64_t{routes.rows()} * cols);
-  all_to_all(comm, {bytes(slots), routes.out, bytes(arrived), routes.in, cols * int64_t{sizeof(float)}});
+Pending start_to_experts(const Comm& comm, const ExpertRoutes& routes, int cols, const float* slots,
+                         std::vector<float>& space) {
+  float* arriving = made_large(space, int64_t{routes.rows()} * cols);
+  return start_all_to_all(
+      comm, {bytes(slots), routes.out, bytes(arriving), routes.in, cols * int64_t{sizeof(float)}});
+}
+
+void take_at_experts(const ExpertRoutes& routes, int cols, const std::vector<float>& space, float* rows) {
+  const float* arrived = space.data();
   for (const int32_t place : routes.places) {
     std::copy_n(arrived, cols, rows + int64_t{place} * cols);
     arrived += cols;
   }
 }
 
-void send_to_tokens(const Comm& comm, const ExpertRoutes& routes, int cols, const float* rows, float* slots,
-                    std::vector<float>& space) {
+Pending start_to_tokens(const Comm& comm, const ExpertRoutes& routes, int cols, const float* rows,
+                        float* slots, std::vector<float>& space) {
   float* const leaving = made_large(space, int64_t{routes.rows()} * cols);
   float* to = leaving;
   for (const int32_t place : routes.places) {
     std::copy_n(rows + int64_t{place} * cols, cols, to);
     to += cols;
   }
-  all_to_all(comm, {bytes(leaving), routes.in, bytes(slots), routes.out, cols * int64_t{sizeof(float)}});
+  return start_all_to_all(
+      comm, {bytes(leaving), routes.in, bytes(slots), routes.out, cols * int64_t{sizeof(float)}});
+}
+
+void send_to_experts(const Comm& comm, const ExpertRoutes& routes, int cols, const float* slots, float* rows,
+                     std::vector<float>& space) {
+  start_to_experts(comm, routes, cols, slots, space).finish();
+  take_at_experts(routes, cols, space, rows);
+}
+
+void send_to_tokens(const Comm& comm, const ExpertRoutes& routes, int cols, const float* rows, float* slots,
+                    std::vector<float>& space) {
+  start_to_tokens(comm, routes, cols, rows, slots, space).finish();
 }
 
 double expert_traffic(int64_t tokens, int active, int dim, int ranks, int forwards) {

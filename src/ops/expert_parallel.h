@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "comm/comm.h"
+#include "comm/collectives.h"
 
 namespace minke {
 
@@ -20,8 +20,17 @@ struct ExpertRoutes {
 // From the slots of this rank's tokens, sorted by expert: starts [experts + 1]. All ranks call it.
 ExpertRoutes find_routes(const Comm& comm, int experts, const int32_t* starts);
 
-// slots [S][cols] of every rank, sorted by expert, to rows [routes.rows()][cols] where their experts are,
-// sorted by expert and then by rank; and back. space is made large enough.
+// slots [S][cols] of every rank, sorted by expert, start for where their experts are; take_at_experts puts
+// what came to rows [routes.rows()][cols], sorted by expert and then by rank. Until then slots, routes and
+// space, which is made large enough, are the travellers'.
+Pending start_to_experts(const Comm& comm, const ExpertRoutes& routes, int cols, const float* slots,
+                         std::vector<float>& space);
+void take_at_experts(const ExpertRoutes& routes, int cols, const std::vector<float>& space, float* rows);
+// And back to their slots.
+Pending start_to_tokens(const Comm& comm, const ExpertRoutes& routes, int cols, const float* rows,
+                        float* slots, std::vector<float>& space);
+
+// Either way at once.
 void send_to_experts(const Comm& comm, const ExpertRoutes& routes, int cols, const float* slots, float* rows,
                      std::vector<float>& space);
 void send_to_tokens(const Comm& comm, const ExpertRoutes& routes, int cols, const float* rows, float* slots,

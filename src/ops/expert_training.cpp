@@ -166,9 +166,14 @@ void backward(const Context& ctx, Precision precision, const SortedRows& r,
   });
 }
 
+void await(Pending& travel, const std::function<void(Pending&)>& meanwhile) {
+  if (meanwhile) meanwhile(travel);
+  travel.finish();
+}
+
 // The same where s.back [S][dim] holds rows of this rank's tokens, and their experts are elsewhere.
 void backward_over_ranks(const Context& ctx, Precision precision, const TrainedExperts& e, int slots_in_all,
-                         int dim, const ExpertScratch& s, float* drouter,
+                         int dim, const ExpertScratch& s, const Meanwhile& meanwhile, float* drouter,
                          std::span<const ExpertGradient> gradients) {
   const Comm& comm = *e.ranks->comm;
   ExpertsSpace& space = *e.ranks->space;
@@ -176,7 +181,9 @@ void backward_over_ranks(const Context& ctx, Precision precision, const TrainedE
   const SortedRows r = of_ranks(e, dim);
   float* const weights = made_large(space.slot_weights, slots_in_all);
   for (int i = 0; i < slots_in_all; ++i) weights[e.order[i]] = e.router_weights[i];
-  send_to_experts(comm, routes, dim, s.back, r.back, space.travel);
+  Pending there = start_to_experts(comm, routes, dim, s.back, space.travel);
+  await(there, meanwhile.there);
+  take_at_experts(routes, dim, space.travel, r.back);
   send_to_experts(comm, routes, 1, weights, space.weights.data(), space.travel);
   backward(ctx, precision, r, gradients, [&] {
     ctx.pool.for_each(r.count(), 16, [&](int64_t begin, int64_t end, int) {
@@ -184,7 +191,8 @@ void backward_over_ranks(const Context& ctx, Precision precision, const TrainedE
         space.dweights[static_cast<size_t>(i)] = weigh(ctx, r, i, space.weights[static_cast<size_t>(i)]);
     });
   });
-  send_to_tokens(comm, routes, dim, r.back, s.back, space.travel);
+  Pending back = start_to_tokens(comm, routes, dim, r.back, s.back, space.travel);
+  await(back, meanwhile.back);
   send_to_tokens(comm, routes, 1, space.dweights.data(), weights, space.travel);
   for (int i = 0; i < slots_in_all; ++i) drouter[i] = weights[e.order[i]];
 }
@@ -192,7 +200,7 @@ void backward_over_ranks(const Context& ctx, Precision precision, const TrainedE
 }  // namespace
 
 void train_experts(const Context& ctx, Precision precision, const TrainedExperts& e, const Rows& x,
-                   const ExpertScratch& s, float* out) {
+                   const ExpertScratch& s, const Meanwhile& meanwhile, float* out) {
   sort_by_expert({e.ids, static_cast<size_t>(x.count) * static_cast<size_t>(e.active)}, e.experts, e.order,
                  e.starts);
   gather(ctx, e, x.data, x.stride, x.count, x.cols, s.rows);
@@ -201,23 +209,32 @@ void train_experts(const Context& ctx, Precision precision, const TrainedExperts
     ExpertRoutes& routes = e.ranks->kept->routes;
     routes = find_routes(comm, e.experts, e.starts);
     const SortedRows rows = of_ranks(e, x.cols);
-    send_to_experts(comm, routes, x.cols, s.rows, rows.rows, e.ranks->space->travel);
+    std::vector<float>& travel = e.ranks->space->travel;
+    Pending there = start_to_experts(comm, routes, x.cols, s.rows, travel);
+    await(there, meanwhile.there);
+    take_at_experts(routes, x.cols, travel, rows.rows);
     forward(ctx, precision, rows);
-    send_to_tokens(comm, routes, x.cols, rows.back, s.back, e.ranks->space->travel);
+    Pending back = start_to_tokens(comm, routes, x.cols, rows.back, s.back, travel);
+    await(back, meanwhile.back);
   } else {
+    Pending none;
+    await(none, meanwhile.there);
     forward(ctx, precision, of_tokens(e, x.cols, s));
+    await(none, meanwhile.back);
   }
   scatter(ctx, e, s.back, x.count, x.cols, true, out);
 }
 
 void train_experts_backward(const Context& ctx, Precision precision, const TrainedExperts& e, const Rows& x,
-                            const float* dout, const ExpertScratch& s, float* dx, float* drouter,
-                            std::span<const ExpertGradient> gradients) {
+                            const float* dout, const ExpertScratch& s, const Meanwhile& meanwhile, float* dx,
+                            float* drouter, std::span<const ExpertGradient> gradients) {
   const int slots_in_all = x.count * e.active;
   gather(ctx, e, dout, x.cols, x.count, x.cols, s.back);
   if (e.ranks) {
-    backward_over_ranks(ctx, precision, e, slots_in_all, x.cols, s, drouter, gradients);
+    backward_over_ranks(ctx, precision, e, slots_in_all, x.cols, s, meanwhile, drouter, gradients);
   } else {
+    Pending none;
+    await(none, meanwhile.there);
     gather(ctx, e, x.data, x.stride, x.count, x.cols, s.rows);
     const SortedRows r = of_tokens(e, x.cols, s);
     backward(ctx, precision, r, gradients, [&] {
@@ -225,6 +242,7 @@ void train_experts_backward(const Context& ctx, Precision precision, const Train
         for (int64_t i = begin; i < end; ++i) drouter[i] = weigh(ctx, r, e.order[i], e.router_weights[i]);
       });
     });
+    await(none, meanwhile.back);
   }
   scatter(ctx, e, s.back, x.count, x.cols, false, dx);
 }

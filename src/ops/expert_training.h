@@ -2,6 +2,8 @@
 // Mixture of experts in training (MODEL.md 2.8): rows are sorted by expert, and what each expert made of them
 // is kept for the way back.
 
+#include <functional>
+
 #include "ops/expert_parallel.h"
 #include "ops/experts.h"
 #include "ops/projection.h"
@@ -53,13 +55,19 @@ struct ExpertScratch {
   float *dgate, *dup;  // [S][inter]
 };
 
+// What else there is to compute, done while rows travel to experts of other ranks and back, and at the same
+// two points where none do. It advances the travel now and then.
+struct Meanwhile {
+  std::function<void(Pending& travel)> there, back;
+};
+
 // out[t] += sum over the chosen of router_weight * expert(x[t]).
 void train_experts(const Context& ctx, Precision precision, const TrainedExperts& e, const Rows& x,
-                   const ExpertScratch& scratch, float* out);
+                   const ExpertScratch& scratch, const Meanwhile& meanwhile, float* out);
 
 // dx[t] += its gradient; drouter [tokens][active] = that of the router's weights; gradient [experts].
 void train_experts_backward(const Context& ctx, Precision precision, const TrainedExperts& e, const Rows& x,
-                            const float* dout, const ExpertScratch& scratch, float* dx, float* drouter,
-                            std::span<const ExpertGradient> gradients);
+                            const float* dout, const ExpertScratch& scratch, const Meanwhile& meanwhile,
+                            float* dx, float* drouter, std::span<const ExpertGradient> gradients);
 
 }  // namespace minke

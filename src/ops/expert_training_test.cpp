@@ -78,8 +78,8 @@ TEST(ExpertTraining, GradientsAreThoseOfTheFormula) {
                          router.data(), order.data(), starts.data(), gate.data(), up.data()};
   const ExpertScratch scratch{rows.data(), back.data(), inner.data(), dgate.data(), dup.data()};
   const Rows x{x_values.data(), kDim, kTokens, kDim};
-  train_experts(t.ctx, Precision::f32, e, x, scratch, out.data());
-  train_experts_backward(t.ctx, Precision::f32, e, x, dout.data(), scratch, dx.data(), drouter.data(),
+  train_experts(t.ctx, Precision::f32, e, x, scratch, {}, out.data());
+  train_experts_backward(t.ctx, Precision::f32, e, x, dout.data(), scratch, {}, dx.data(), drouter.data(),
                          set.gradients);
   const Doubles X = doubles(x_values), R = doubles(router), G = doubles(set.weights[0]),
                 U = doubles(set.weights[1]), D = doubles(set.weights[2]);
@@ -122,8 +122,8 @@ std::vector<std::vector<float>> made(int tokens, bool ranks) {
     e.gate = e.up = scratch.inner = scratch.dgate = scratch.dup = nullptr;
   }
   TestContext t(2);
-  train_experts(t.ctx, Precision::f32, e, {x.data(), kDim, tokens, kDim}, scratch, out.data());
-  train_experts_backward(t.ctx, Precision::f32, e, {x.data(), kDim, tokens, kDim}, dout.data(), scratch,
+  train_experts(t.ctx, Precision::f32, e, {x.data(), kDim, tokens, kDim}, scratch, {}, out.data());
+  train_experts_backward(t.ctx, Precision::f32, e, {x.data(), kDim, tokens, kDim}, dout.data(), scratch, {},
                          dx.data(), drouter.data(), set.gradients);
   return {out, dx, drouter, set.grads[0], set.grads[1], set.grads[2]};
 }

@@ -92,12 +92,16 @@ struct LayerPass {
   double index_backward();
 
   void ffn(float* out, int64_t* loads);
-  void gated_mlp(const Mat& gate, const Mat& up, const Mat& down, const LayerAdapters& a, float* out);
+  // A gated MLP in two halves, and what travels meanwhile moved on between their products.
+  void gated_mlp_in(const Mat& gate, const Mat& up, const LayerAdapters& a, Pending& travel);
+  void gated_mlp_out(const Mat& down, const LayerAdapters& a, float* out, Pending& travel);
   void experts(float* out, int64_t* loads);
   TrainedExperts routed() const;
   void ffn_backward(Losses& losses);
-  void gated_mlp_backward(const Mat (&weights)[3], const Mat (&gradients)[3], const LayerAdapters& a,
-                          const LayerAdapters& to, bool add);
+  void gated_mlp_out_backward(const Mat& down, const Mat& gradient, const LayerAdapters& a,
+                              const LayerAdapters& to, Pending& travel);
+  void gated_mlp_in_backward(const Mat (&weights)[2], const Mat (&gradients)[2], const LayerAdapters& a,
+                             const LayerAdapters& to, bool add, Pending& travel);
   double experts_backward();
 };
 

@@ -93,7 +93,7 @@ class Loop {
   HeldOut held_out_;
   RunPosition at_;
   bool resumed_ = false;
-  int64_t sent_ = 0;  // bytes, by this rank before the step
+  Traffic before_;  // the step
   std::unique_ptr<TrainLog> log_;
 };
 
@@ -209,7 +209,7 @@ void Loop::evaluate() {
 // False where the step was undone.
 bool Loop::step() {
   const auto started = Clock::now();
-  sent_ = sent_bytes(groups_.all);
+  before_ = traffic(groups_.all);
   const int64_t current = at_.step + 1;
   const int sequences = batch_at(stage().batch, current);
   if (at_.skipped.contains(current)) {
@@ -282,16 +282,26 @@ Json log_line(const Progressed& p) {
   if (r.busiest > 0) line.set("expert_load", JsonArray{Json(r.idlest), Json(r.busiest)});
   line.set("tokens_per_second", static_cast<double>(r.tokens) / p.seconds);
   line.set("flops_per_second", p.flops / p.seconds);
-  if (p.sent > 0) line.set("sent_bytes", p.sent);
+  if (p.sent > 0) {
+    line.set("sent_bytes", p.sent);
+    line.set("waited_seconds", p.waited);
+  }
   return line;
 }
 
 void Loop::took(const StepReport* report, double seconds) {
   at_.seconds += seconds;
-  int64_t sent[] = {sent_bytes(groups_.all) - sent_};
-  sum(groups_.all, sent);
-  const Progressed progressed{
-      run_, at_, number(), report, seconds, report ? step_flops(stage(), report->tokens) : 0, sent[0]};
+  const Traffic now = traffic(groups_.all);
+  double done[] = {static_cast<double>(now.bytes - before_.bytes), now.waited - before_.waited};
+  sum(groups_.all, done);
+  const Progressed progressed{run_,
+                              at_,
+                              number(),
+                              report,
+                              seconds,
+                              report ? step_flops(stage(), report->tokens) : 0,
+                              static_cast<int64_t>(done[0]),
+                              done[1] / groups_.all.size};
   if (!leads()) return;
   log(log_line(progressed));
   if (hooks_.progress) hooks_.progress(progressed);

@@ -24,6 +24,7 @@ struct Progressed {
   double seconds;               // it took
   double flops;                 // of it (train/cost.h)
   int64_t sent = 0;             // bytes that ranks sent each other in it, all together
+  double waited = 0;            // seconds a rank did nothing but wait for others, their mean
 };
 
 struct RunHooks {
