@@ -30,6 +30,10 @@ struct TrainingKernels {
                             float* dup);
   // Of y = softmax(scale x) with the gradient dy [n], in place: dy = scale y (dy - sum y dy).
   void (*softmax_backward)(const float* y, float scale, int n, float* dy);
+  void (*relu_add)(float* y, const float* x, float scale, int n);  // y += scale * max(x, 0)
+  // Of the same with the gradient dy [n], in place: x = scale * dy where x > 0, else 0. Returns that by
+  // scale.
+  float (*relu_add_backward)(float* x, const float* dy, float scale, int n);
 };
 
 }  // namespace minke

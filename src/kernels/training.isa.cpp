@@ -94,10 +94,34 @@ void softmax_backward(const float* y, float scale, int n, float* dy) {
   }
 }
 
+void relu_add(float* y, const float* x, float scale, int n) {
+  const Vf by = set1(scale);
+  for (int i = 0; i < n; i += kLanes) {
+    const int m = n - i < kLanes ? n - i : kLanes;
+    store_first(y + i, fma(by, max(load_first(x + i, m), zero_f()), load_first(y + i, m)), m);
+  }
+}
+
+float relu_add_backward(float* x, const float* dy, float scale, int n) {
+  const Vf by = set1(scale);
+  Vf along = zero_f();
+  for (int i = 0; i < n; i += kLanes) {
+    const int m = n - i < kLanes ? n - i : kLanes;
+    const Vf v = load_first(x + i, m), d = load_first(dy + i, m);
+    along = fma(max(v, zero_f()), d, along);
+    // Numbers above 0 are the integers above 0; the least integer, which is -0, has no negative.
+    const Vi bits = as_int(v);
+    const Vi above = bit_and(sar<31>(sub(zero_i(), bits)), bit_xor(sar<31>(bits), set1(-1)));
+    store_first(x + i, as_float(bit_and(above, as_int(mul(by, d)))), m);
+  }
+  return sum(along);
+}
+
 }  // namespace
 
 void MINKE_FILL(training)(Kernels& table) {
-  table.training = {tile_product, rmsnorm_backward, silu_mul_backward, softmax_backward};
+  table.training = {tile_product,     rmsnorm_backward, silu_mul_backward,
+                    softmax_backward, relu_add,         relu_add_backward};
 }
 
 }  // namespace minke

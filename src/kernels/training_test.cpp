@@ -64,10 +64,28 @@ TEST(TrainingRows, GiveTheSameBitsEverywhere) {
       dx.push_back(k.rmsnorm_backward(x.data(), w.data(), 1e-5f, dy.data(), n, dx.data()));
       k.silu_mul_backward(x.data(), w.data(), dy.data(), n, dgate.data(), dup.data());
       k.softmax_backward(x.data(), 0.3f, n, dscores.data());
-      for (const auto* more : {&dgate, &dup, &dscores}) dx.insert(dx.end(), more->begin(), more->end());
+      std::vector<float> added = dy, relu = x;
+      k.relu_add(added.data(), x.data(), 0.7f, n);
+      relu.push_back(k.relu_add_backward(relu.data(), dy.data(), 0.7f, n));
+      for (const auto* more : {&dgate, &dup, &dscores, &added, &relu})
+        dx.insert(dx.end(), more->begin(), more->end());
       if (first.empty()) first = dx;
       ASSERT_EQ(dx, first) << name(isa) << ' ' << n;
     }
+  }
+}
+
+TEST(TrainingRows, ReluAndItsGradient) {
+  const std::vector<float> x = {1.5f, -1, 0, -0.0f, 1e-44f, -1e-44f, 1e38f, 2},
+                           dy = {1, 2, 3, 4, 5, 6, 0, -1};
+  const int n = static_cast<int>(x.size());
+  for (const Isa isa : supported_isas()) {
+    const TrainingKernels& k = kernels_for(isa).training;
+    std::vector<float> y = dy, back = x;
+    k.relu_add(y.data(), x.data(), 2, n);
+    EXPECT_EQ(y, (std::vector<float>{4, 2, 3, 4, 5, 6, 2e38f, 3})) << name(isa);
+    EXPECT_EQ(k.relu_add_backward(back.data(), dy.data(), 2, n), 1.5f - 2) << name(isa);
+    EXPECT_EQ(back, (std::vector<float>{2, 0, 0, 0, 10, 0, 0, -2})) << name(isa);
   }
 }
 

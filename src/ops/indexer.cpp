@@ -70,21 +70,24 @@ struct Pass {
   }
 };
 
+constexpr int kFewScores = 8192;  // for whom emptying all buckets would be most of the work
 constexpr int kScoreSpan = 4096;  // keys a thread takes at a time where rows are few
 
 }  // namespace
 
 void largest_positions(const float* scores, int n, int most, const LargestSpace& space, int32_t* positions) {
-  // Counted by the upper half of their keys; only those of the bucket that the last one comes from are
-  // compared.
-  std::fill_n(space.buckets, kScoreBuckets, 0);
-  for (int i = 0; i < n; ++i) ++space.buckets[sort_key(scores[i]) >> 16];
-  uint32_t last = kScoreBuckets - 1;
+  // Counted by the upper bits of their keys, fewer where there are few to count; only those of the bucket
+  // that the last one comes from are compared.
+  const int bits = n < kFewScores ? 11 : 16, shift = 32 - bits;
+  static_assert(kScoreBuckets == 1 << 16);
+  std::fill_n(space.buckets, 1 << bits, 0);
+  for (int i = 0; i < n; ++i) ++space.buckets[sort_key(scores[i]) >> shift];
+  uint32_t last = (1u << bits) - 1;
   int above = 0;
   while (above + space.buckets[last] < most) above += space.buckets[last--];
   int sure = 0, open = 0;
   for (int i = 0; i < n; ++i) {
-    const uint32_t bucket = sort_key(scores[i]) >> 16;
+    const uint32_t bucket = sort_key(scores[i]) >> shift;
     if (bucket > last)
       positions[sure++] = i;
     else if (bucket == last)

@@ -45,12 +45,9 @@ void index_scores(const Context& ctx, const Workspace& work, const IndexerRows& 
     for (int h = 0; h < rows.heads; ++h) {
       tile_product(ctx, {tile.count, visible, rows.width, rows.q + first * q_row + h * rows.width, q_row, 1,
                          s.keys, inner, s.dots, inner});
-      for (int i = 0; i < tile.count; ++i) {
-        const float weight = rows.w[(first + i) * rows.heads + h];
-        float* to = scores + (first + i) * stride;
-        const float* from = s.dots + i * inner;
-        for (int j = 0; j < visible; ++j) to[j] += weight * std::max(from[j], 0.0f);
-      }
+      for (int i = 0; i < tile.count; ++i)
+        ctx.kernels.training.relu_add(scores + (first + i) * stride, s.dots + i * inner,
+                                      rows.w[(first + i) * rows.heads + h], visible);
     }
   });
 }
@@ -85,12 +82,13 @@ double indexer_loss(const Context& ctx, std::span<const Document> documents, con
       peak = std::max(peak, double{score[place(j)]});
       all += target[place(j)];
     }
-    for (int j = 0; j < n; ++j) total += std::exp(score[place(j)] - peak);
+    for (int j = 0; j < n; ++j) total += gradients[static_cast<size_t>(j)] = std::exp(score[place(j)] - peak);
     const double log_total = peak + std::log(total);
     for (int j = 0; j < n; ++j) {
-      const double p = target[place(j)] / all, log_q = score[place(j)] - log_total;
-      if (p > 0) loss += p * (std::log(p) - log_q);
-      gradients[static_cast<size_t>(j)] = std::exp(log_q) - p;
+      const double p = target[place(j)] / all;
+      if (p > 0) loss += p * (std::log(p) - (score[place(j)] - log_total));
+      double& gradient = gradients[static_cast<size_t>(j)];
+      gradient = gradient / total - p;
     }
     std::fill_n(score, position + 1, 0.0f);
     for (int j = 0; j < n; ++j)
@@ -122,13 +120,8 @@ void index_scores_backward(const Context& ctx, const Workspace& work, const Inde
         float* dot = s.dots + i * inner;
         const float weight = rows.w[(first + i) * rows.heads + h];
         const int sees = tile.first + i + 1;
-        double sum = 0;
-        for (int j = 0; j < sees; ++j) {
-          if (dot[j] > 0) sum += double{given[j]} * dot[j];
-          dot[j] = dot[j] > 0 ? weight * given[j] : 0.0f;
-        }
+        dw[(first + i) * rows.heads + h] = ctx.kernels.training.relu_add_backward(dot, given, weight, sees);
         std::fill(dot + sees, dot + visible, 0.0f);
-        dw[(first + i) * rows.heads + h] = static_cast<float>(sum);
       }
       tile_product(ctx, {tile.count, width, visible, s.dots, inner, 1, keys, width, dq + query, q_row});
     }
@@ -149,8 +142,9 @@ void index_scores_backward(const Context& ctx, const Workspace& work, const Inde
           const float* given = dscores + (first + i) * stride + tile.first;
           float* dot = s.dots + i * inner;
           const float weight = rows.w[(first + i) * rows.heads + h];
-          for (int j = 0; j < tile.count; ++j)
-            dot[j] = dot[j] > 0 && tile.first + j <= query + i ? weight * given[j] : 0.0f;
+          const int seen = std::min(tile.count, query + i + 1 - tile.first);  // of these keys
+          ctx.kernels.training.relu_add_backward(dot, given, weight, seen);
+          std::fill(dot + seen, dot + tile.count, 0.0f);
         }
         tile_product(ctx, {tile.count, width, queries, s.dots, 1, inner, q, q_row, to, width, true});
       }
