@@ -5,8 +5,9 @@
 namespace minke {
 namespace {
 
-constexpr double kSlower = 2.5;  // than a step of answers alone, for one prompt beside each
-constexpr int kLeastRows = 8;    // else a prompt would never end
+constexpr double kSlower = 2.0;  // than a step of answers alone, for each prompt that waits
+constexpr int kLeastRows = 3;    // else a prompt would never end
+constexpr int kPass = 8;         // rows that meet weights in one pass over them, one more takes a second
 constexpr int kUnknown = 16;     // before anything was measured
 constexpr double kNew = 0.2;     // weight of what was measured last
 
@@ -17,18 +18,21 @@ void blend(double& mean, double value) { mean = mean == 0 ? value : mean + kNew 
 int PrefillBudget::rows(int answers, int prompts, int most) const {
   if (answers == 0) return most;
   double rows = kUnknown;
-  if (answer_step_ > 0 && row_ > 0) {
-    const double slower = kSlower * std::max(1.0, static_cast<double>(prompts) / answers);
-    rows = (slower - 1) * answer_step_ / row_;
+  if (first_row_ > 0 && row_ > 0) {
+    const double alone = first_row_ + row_ * (answers - 1);
+    rows = (kSlower * std::max(prompts, 1) - 1) * alone / row_;
   }
-  return std::min(most, static_cast<int>(std::clamp(rows, double{kLeastRows}, 1e6)));
+  const int wanted = static_cast<int>(std::clamp(rows, double{kLeastRows}, 1e6));
+  const int passes = (answers + wanted) / kPass * kPass - answers;
+  return std::min(most, 2 * passes > wanted ? passes : wanted);
 }
 
 void PrefillBudget::learn(int answers, int prompt_rows, double seconds) {
+  const int more = answers + prompt_rows - 1;  // rows behind the first
   if (prompt_rows == 0)
-    blend(answer_step_, seconds);
+    blend(first_row_, std::max(seconds - row_ * more, 0.1 * seconds));
   else if (prompt_rows >= kLeastRows)  // fewer say little
-    blend(row_, std::max(seconds - (answers > 0 ? answer_step_ : 0), 0.1 * seconds) / prompt_rows);
+    blend(row_, std::max(seconds - first_row_, 0.1 * seconds) / more);
 }
 
 }  // namespace minke

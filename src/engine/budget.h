@@ -5,15 +5,15 @@ namespace minke {
 
 class PrefillBudget {
  public:
-  // Rows for `prompts` prompts in a step with `answers` answers, `most` at most. The more prompts wait for
-  // each answer, the more rows they get.
+  // Rows for `prompts` prompts in a step with `answers` answers, `most` at most. The more prompts wait, the
+  // more rows they get, and the better rows are used: a crowd is soon answering together.
   int rows(int answers, int prompts, int most) const;
   // What the last step held, and how long it took.
   void learn(int answers, int prompt_rows, double seconds);
 
  private:
-  double answer_step_ = 0;  // seconds of a step of answers alone, of late
-  double row_ = 0;          // seconds that a prompt row adds, of late
+  // Seconds, of late. A step of any rows is taken to last first_row_ and row_ for each further one.
+  double first_row_ = 0, row_ = 0;
 };
 
 }  // namespace minke
