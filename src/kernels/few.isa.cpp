@@ -40,8 +40,9 @@ bool few(const Mat& w, int first_row, int rows, const Operand& x, float* out, in
         const int count = std::min(kAtOnce, x.tokens - token);
         unroll<kAtOnce>([&](auto i) {
           constexpr int N = i + 1;
-          if (count == N)
-            stream<F, N>(w, first_row + r, here, x, token, out + token * stride + r, stride, add);
+          if constexpr (N > 1 || most_of(F::kFormat) > kAtOnce)
+            if (count == N)
+              stream<F, N>(w, first_row + r, here, x, token, out + token * stride + r, stride, add);
         });
       }
     }
