@@ -53,7 +53,7 @@ def requests(rng):
 
 class Soak:
     def __init__(self, server, seconds):
-        self.server, self.end = server, time.monotonic() + seconds
+        self.server, self.seconds, self.end = server, seconds, 0
         self.made = requests(random.Random(1))
         self.wrong, self.counts, self.lock = [], {"whole": 0, "streamed": 0, "cut off": 0, "told to wait": 0}, threading.Lock()
 
@@ -115,12 +115,12 @@ class Soak:
         wanted = [self.text(i) for i in range(len(self.made))]
         before = self.files()
         threads = [threading.Thread(target=self.client, args=(n, wanted)) for n in range(CLIENTS)]
-        start, seconds = time.monotonic(), self.end - time.monotonic()
-        memory = []
+        start, memory = time.monotonic(), []
+        self.end = start + self.seconds
         for thread in threads:
             thread.start()
         while any(t.is_alive() for t in threads):
-            memory.append(((time.monotonic() - start) / seconds, self.memory()))
+            memory.append(((time.monotonic() - start) / self.seconds, self.memory()))
             time.sleep(0.5)
         for thread in threads:
             thread.join()
@@ -151,6 +151,9 @@ def main(seconds):
             soak = Soak(server, seconds)
             memory, files_before, files_after = soak.run()
             stats = {name: server.metric(name) for name in METRICS}
+            server.process.terminate()
+            code = server.process.wait(120)  # a sanitizer's own where it has found something
+        said = pathlib.Path(folder, "log").read_text()
     early = statistics.median(m for at, m in memory if 0.25 <= at < 0.5)
     late = statistics.median(m for at, m in memory if at >= 0.75)
     growth = late / early - 1
@@ -160,7 +163,9 @@ def main(seconds):
           f"{files_before} open files, then {files_after}; {len(soak.wrong)} wrong answers")
     for wrong in soak.wrong[:3]:
         print("WRONG:", *wrong, sep="\n  ")
-    return 1 if soak.wrong or abs(growth) > ALLOWED and late > early or files_after > files_before else 0
+    if code:
+        print(f"the server ended with {code}:", said[-5000:], sep="\n")
+    return 1 if code or soak.wrong or abs(growth) > ALLOWED and late > early or files_after > files_before else 0
 
 
 if __name__ == "__main__":
