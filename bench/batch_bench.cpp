@@ -8,9 +8,6 @@
 // token's takes, and the share of the int8 limit (medians of passes that take turns).
 
 #include <algorithm>
-#include <ctime>
-#include <string>
-#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>
@@ -18,7 +15,7 @@
 #include "base/error.h"
 #include "base/memory.h"
 #include "kernels/test_data.h"
-#include "ops/context.h"
+#include "ops/bench_timing.h"
 
 namespace {
 
@@ -27,29 +24,11 @@ using namespace minke;
 constexpr int kRows = 8960, kCols = 1536, kMatrices = 48;  // more than any cache holds
 constexpr int kTokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16};
 
-double now() {
-  timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
-
-double median(std::vector<double> x) {
-  std::nth_element(x.begin(), x.begin() + static_cast<ptrdiff_t>(x.size() / 2), x.end());
-  return x[x.size() / 2];
-}
-
 struct Passes {
   int tokens;
   Memory operand;
   std::vector<double> times, shares;
 };
-
-double spin(const Context& ctx) {
-  constexpr int64_t kRounds = 400000;  // about a millisecond
-  const double start = now();
-  ctx.pool.run([&](int) { ctx.kernels.spin_int8(kRounds); });
-  return static_cast<double>(kRounds * ctx.kernels.spin_int8(1) * ctx.pool.size()) / (now() - start);
-}
 
 void measure(const Context& ctx, Format format) {
   Random random(1);
@@ -85,7 +64,7 @@ void measure(const Context& ctx, Format format) {
   for (int round = 0; round < 5; ++round)
     for (int i = 0; i + kSlice <= kMatrices; i += kSlice)
       for (Passes& p : all) {
-        const double limit = spin(ctx), start = now();
+        const double limit = spin(ctx, ctx.kernels.spin_int8), start = now();
         for (int j = 0; j < kSlice; ++j)
           pass(p, weights[static_cast<size_t>((i + j * 7 + p.tokens) % kMatrices)]);
         p.times.push_back(now() - start);
@@ -100,23 +79,17 @@ void measure(const Context& ctx, Format format) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  int threads = usable_cores();
-  Isa isa = supported_isas().back();
+  MachineFlags machine;
   std::vector<Format> formats;
   for (int i = 1; i < argc; ++i) {
-    const std::string_view arg = argv[i];
-    if (arg == "--threads" && i + 1 < argc)
-      threads = std::stoi(argv[++i]);
-    else if (arg == "--isa" && i + 1 < argc)
-      isa = isa_by_name(argv[++i]).value_or(isa);
-    else if (const auto format = format_by_name(arg))
-      formats.push_back(*format);
-    else
-      throw Error(fmt::format("no format is called '{}'", arg));
+    if (machine.take(argc, argv, i)) continue;
+    const auto format = format_by_name(argv[i]);
+    if (!format) throw Error(fmt::format("no format is called '{}'", argv[i]));
+    formats.push_back(*format);
   }
   if (formats.empty()) formats = {Format::q4_k, Format::q6_k};
-  ThreadPool pool(threads);
-  const Context ctx{pool, kernels_for(isa), Comm{}};
+  ThreadPool pool(machine.threads);
+  const Context ctx{pool, kernels_for(machine.isa), Comm{}};
   for (const Format format : formats) measure(ctx, format);
   return 0;
 } catch (const Error& error) {

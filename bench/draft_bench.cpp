@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "engine/draft.h"
 #include "model/instance.h"
+#include "ops/bench_timing.h"
 
 namespace {
 
@@ -75,11 +76,6 @@ class Bench {
   std::vector<float> hidden_;
   Random random_{1};
 };
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
 
 void measure(const char* path, int depth, int rounds) {
   const Model model = load_model(path);

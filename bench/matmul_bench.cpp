@@ -5,7 +5,6 @@
 //
 // Prints a line for each shape: what is multiplied, GMAC/s, share of the limit (medians of slices).
 
-#include <ctime>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,20 +13,12 @@
 
 #include "base/error.h"
 #include "base/memory.h"
+#include "ops/bench_timing.h"
 #include "ops/matmul.h"
 
 namespace {
 
 using namespace minke;
-
-// Of one thread its processor time, which others on the machine disturb less.
-clockid_t timer = CLOCK_MONOTONIC;
-
-double now() {
-  timespec t;
-  clock_gettime(timer, &t);
-  return static_cast<double>(t.tv_sec) + 1e-9 * static_cast<double>(t.tv_nsec);
-}
 
 // [rows][depth] times [depth][cols], `count` of them at once.
 struct Shape {
@@ -76,19 +67,6 @@ std::vector<float> numbers(int64_t n) {
   return x;
 }
 
-double median(std::vector<double> x) {
-  std::nth_element(x.begin(), x.begin() + static_cast<ptrdiff_t>(x.size() / 2), x.end());
-  return x[x.size() / 2];
-}
-
-double spin(const Context& ctx, int64_t (*work)(int64_t)) {
-  constexpr int64_t kRounds = 400000;  // about a millisecond
-  const double start = now();
-  ctx.pool.run([&](int) { work(kRounds); });
-  const double time = now() - start;
-  return static_cast<double>(kRounds * work(1) * ctx.pool.size()) / time;
-}
-
 void measure(const Context& ctx, Precision precision, const Shape& s) {
   const int64_t a = int64_t{s.rows} * s.depth, b = int64_t{s.depth} * s.cols, o = int64_t{s.rows} * s.cols;
   const auto left = numbers(a * s.count), right = numbers(b * s.count);
@@ -129,24 +107,20 @@ void measure(const Context& ctx, Precision precision, const Shape& s) {
 }  // namespace
 
 int main(int argc, char** argv) try {
-  int threads = usable_cores();
-  Isa isa = supported_isas().back();
+  MachineFlags machine;
   Precision precision = Precision::bf16;
   std::string_view only;
   for (int i = 1; i < argc; ++i) {
+    if (machine.take(argc, argv, i)) continue;
     const std::string_view arg = argv[i];
-    if (arg == "--threads" && i + 1 < argc)
-      threads = std::stoi(argv[++i]);
-    else if (arg == "--isa" && i + 1 < argc)
-      isa = isa_by_name(argv[++i]).value_or(isa);
-    else if (arg == "--f32")
+    if (arg == "--f32")
       precision = Precision::f32;
     else
       only = arg;
   }
-  if (threads == 1) timer = CLOCK_PROCESS_CPUTIME_ID;
-  ThreadPool pool(threads);
-  const Context ctx{pool, kernels_for(isa), Comm{}};
+  if (machine.threads == 1) timer = CLOCK_PROCESS_CPUTIME_ID;
+  ThreadPool pool(machine.threads);
+  const Context ctx{pool, kernels_for(machine.isa), Comm{}};
   for (const Shape& s : shapes())
     if (fmt::format("{} {}x{}x{}", s.name, s.rows, s.depth, s.cols).find(only) != std::string::npos)
       measure(ctx, precision, s);

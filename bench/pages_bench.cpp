@@ -12,6 +12,7 @@
 #include "base/error.h"
 #include "model/instance.h"
 #include "model/placement.h"
+#include "ops/bench_timing.h"
 
 namespace minke {
 namespace {
@@ -48,11 +49,6 @@ struct Side {
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
 };
-
-double median(std::vector<double> values) {
-  std::ranges::sort(values);
-  return values[values.size() / 2];
-}
 
 void run(const fs::path& path, int prompt, int steps) {
   InstanceOptions o;

@@ -7,9 +7,9 @@ namespace {
 
 constexpr double kSlower = 2.0;  // than a step of answers alone, for each prompt that waits
 constexpr int kLeastRows = 3;    // else a prompt would never end
-constexpr int kPass = 8;         // rows that meet weights in one pass over them, one more takes a second
-constexpr int kUnknown = 16;     // before anything was measured
-constexpr double kNew = 0.2;     // weight of what was measured last
+constexpr int kPass = 8;  // rows that meet weights in one pass (Kernels::few); one more takes a second pass
+constexpr int kUnknown = 16;  // before anything was measured
+constexpr double kNew = 0.2;  // weight of what was measured last
 
 void blend(double& mean, double value) { mean = mean == 0 ? value : mean + kNew * (value - mean); }
 

@@ -21,7 +21,7 @@
 //   half_to_float(bits)    low 16 bits of each lane as f16
 //   Part                   sums of 4-byte products of unsigned codes with signed bytes, as cheap as they come:
 //                          part_dots(c) says how many dots of codes up to c it holds; zero_part,
-//                          dot_part_at(part, u, p); add_part(acc, part) adds it to lanes, add_scaled(acc, part,
+//                          dot_part(part, u, s), dot_part_at; add_part(acc, part) adds it to lanes, add_scaled(acc, part,
 //                          scale_word(scale)) adds scale times it; |scale| < 2^15
 //   dot_wide               dot of codes of eight bits: as signed values where kSignedCodes, else as codes 128
 //                          above them; dot_wide_at likewise
