@@ -92,11 +92,14 @@ struct Dots {
 // Codes of a sub-block come in order, and once its last has come its dots are scaled and added to the totals.
 template <typename F, int N, bool kRest>
 struct IntegerBlock {
-  static constexpr int kSubs = kBlock / F::kSub, kPerChunk = kSubs / F::kChunks, kWords = F::kSub / 4;
+  static constexpr int kSubs = kBlock / F::kSub, kWords = F::kSub / 4;
+  // Sub-blocks whose codes come in between each other's. No more than those: GCC 12 writes what stands in a
+  // larger array to memory, each sum of it.
+  static constexpr int kOpen = F::kSub == 16 ? 1 : kSubs / F::kChunks;
   const Tokens<N>& x;
   Vi scale[kSubs], min[kSubs / 2];
   Vf d, dmin;
-  Dots<F, N, kRest> dots[kPerChunk];
+  Dots<F, N, kRest> dots[kOpen];
   Vi total[N], rest;
 
   MINKE_INLINE explicit IntegerBlock(const Tokens<N>& tokens) : x(tokens) {
@@ -106,7 +109,7 @@ struct IntegerBlock {
 
   MINKE_INLINE void codes(int k, Vi word) {
     const int sub = k / kWords;
-    auto& sums = dots[sub % kPerChunk];
+    auto& sums = dots[sub % kOpen];
     if (k % kWords == 0) {
       if constexpr (F::kOffset == 128)
         sums.clear(x, sub * F::kSub / 32);

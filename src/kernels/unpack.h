@@ -17,7 +17,8 @@
 // 32-column formats.
 //
 //   256 columns      header(base, stride, to) first; it returns what codes<c>(base, stride, header, to) is
-//                    given. c < kChunks; a chunk has all codes of its 256 / kSub / kChunks sub-blocks.
+//                    given. c < kChunks; a chunk has all codes of its 256 / kSub / kChunks sub-blocks, and
+//                    the four words of a sub-block of 16 come one after the other.
 //   32 columns       unpack(base, stride, i, to): all of group i, base being at the group
 
 #include "kernels/panel.h"

@@ -10,6 +10,9 @@ from common import ROOT
 
 AIDER = ROOT / "build" / "clients" / "aider"
 MODEL = "coder"
+# What agents say by themselves is 5,000 to 22,000 tokens, in which a model of 1.5B loses itself: they are given less to say.
+SYSTEM = ("You are a coding agent in the user's folder. Never guess what a file contains or which files there are: call a tool, one at a "
+          "time, with the names and arguments it has. When you have the tool's result, answer briefly.")
 
 
 class Agent:
@@ -40,10 +43,12 @@ def bin_of(name):
 
 class OpenCode(Agent):
     name, packages = "opencode", ["opencode-ai"]
+    without = ["bash", "grep", "skill", "task", "todowrite", "todoread", "webfetch"]
 
     def prepare(self, home, work, url):
         config = {"$schema": "https://opencode.ai/config.json", "model": f"minke/{MODEL}", "small_model": f"minke/{MODEL}",
                   "autoupdate": False, "share": "disabled", "permission": {"edit": "allow", "bash": "allow"},
+                  "agent": {"build": {"prompt": SYSTEM, "tools": {t: False for t in self.without}}},
                   "provider": {"minke": {"npm": "@ai-sdk/openai-compatible", "name": "Minke",
                                          "options": {"baseURL": f"{url}/v1", "apiKey": "none"},
                                          "models": {MODEL: {"name": MODEL, "limit": {"context": 32768, "output": 1024}}}}}}
@@ -56,13 +61,19 @@ class OpenCode(Agent):
 
 class Codex(Agent):
     name, packages = "codex", ["@openai/codex"]
+    parts = ["permissions_instructions", "apps_instructions", "collaboration_mode_instructions"]
+    features = ["goals", "multi_agent", "image_generation", "apps"]
 
     def prepare(self, home, work, url):
         folder = home / ".codex"
         folder.mkdir(exist_ok=True)
+        (folder / "instructions.md").write_text(SYSTEM)
         (folder / "config.toml").write_text(
             f'model = "{MODEL}"\nmodel_provider = "minke"\nmodel_context_window = 32768\nweb_search = "disabled"\n'
-            f'[model_providers.minke]\nname = "Minke"\nbase_url = "{url}/v1"\nwire_api = "responses"\n'
+            f'model_instructions_file = "{folder}/instructions.md"\n'
+            + "".join(f"include_{part} = false\n" for part in self.parts) + "[features]\n"
+            + "".join(f"{feature} = false\n" for feature in self.features)
+            + f'[model_providers.minke]\nname = "Minke"\nbase_url = "{url}/v1"\nwire_api = "responses"\n'
             "stream_idle_timeout_ms = 3600000\n")
         return {}
 
@@ -80,7 +91,8 @@ class ClaudeCode(Agent):
                 "CLAUDE_STREAM_IDLE_TIMEOUT_MS": "3600000"}  # a long prompt takes a CPU minutes
 
     def command(self, prompt, url):
-        return [bin_of("claude"), "--print", "--allowedTools", "Read,Write,Edit,LS,Glob", "--", prompt]
+        tools = "Read,Write,Glob"
+        return [bin_of("claude"), "--print", "--system-prompt", SYSTEM, "--tools", tools, "--allowedTools", tools, "--", prompt]
 
 
 class QwenCode(Agent):
@@ -90,7 +102,7 @@ class QwenCode(Agent):
         return {"OPENAI_BASE_URL": f"{url}/v1", "OPENAI_API_KEY": "none", "OPENAI_MODEL": MODEL}
 
     def command(self, prompt, url):
-        return [bin_of("qwen"), "--auth-type", "openai", "--yolo", "--prompt", prompt]
+        return [bin_of("qwen"), "--auth-type", "openai", "--yolo", "--bare", "--system-prompt", SYSTEM, "--prompt", prompt]
 
 
 class Aider(Agent):
