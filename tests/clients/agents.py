@@ -11,8 +11,10 @@ from common import ROOT
 AIDER = ROOT / "build" / "clients" / "aider"
 MODEL = "coder"
 # What agents say by themselves is 5,000 to 22,000 tokens, in which a model of 1.5B loses itself: they are given less to say.
-SYSTEM = ("You are a coding agent in the user's folder. Never guess what a file contains or which files there are: call a tool, one at a "
-          "time, with the names and arguments it has. When you have the tool's result, answer briefly.")
+# Qwen2.5-Coder calls in a fence, if at all; asked for it, it does so reliably.
+SYSTEM = ("You are an assistant in the user's folder. Where a file or a list of files is asked for, answer with nothing but one call, "
+          'fenced:\n```json\n{"name": ..., "arguments": {...}}\n```\n'
+          "Where you have a tool's result, or no tool is needed, answer in one sentence without calling any.")
 
 
 class Agent:
@@ -48,7 +50,7 @@ class OpenCode(Agent):
     def prepare(self, home, work, url):
         config = {"$schema": "https://opencode.ai/config.json", "model": f"minke/{MODEL}", "small_model": f"minke/{MODEL}",
                   "autoupdate": False, "share": "disabled", "permission": {"edit": "allow", "bash": "allow"},
-                  "agent": {"build": {"prompt": SYSTEM, "tools": {t: False for t in self.without}}},
+                  "agent": {"build": {"prompt": SYSTEM, "steps": 4, "tools": {t: False for t in self.without}}},
                   "provider": {"minke": {"npm": "@ai-sdk/openai-compatible", "name": "Minke",
                                          "options": {"baseURL": f"{url}/v1", "apiKey": "none"},
                                          "models": {MODEL: {"name": MODEL, "limit": {"context": 32768, "output": 1024}}}}}}
@@ -61,13 +63,20 @@ class OpenCode(Agent):
 
 class Codex(Agent):
     name, packages = "codex", ["@openai/codex"]
+    # Its one way to files is a shell, of which the model must be told more.
+    uses = {"read a.txt": "cat a.txt", "list the files": "ls", "write a.txt": "echo text > a.txt"}
+    instructions = ("You are an assistant in the user's folder. Your only tool is exec_command. Where a file or a list of files is asked "
+                    "for, answer with one fenced call and nothing else.\n"
+                    + "".join(f'To {what}:\n```json\n{{"name": "exec_command", "arguments": {{"cmd": "{how}"}}}}\n```\n'
+                              for what, how in uses.items())
+                    + "Where you have the result, or no tool is needed, answer in one sentence without calling it.")
     parts = ["permissions_instructions", "apps_instructions", "collaboration_mode_instructions"]
     features = ["goals", "multi_agent", "image_generation", "apps"]
 
     def prepare(self, home, work, url):
         folder = home / ".codex"
         folder.mkdir(exist_ok=True)
-        (folder / "instructions.md").write_text(SYSTEM)
+        (folder / "instructions.md").write_text(self.instructions)
         (folder / "config.toml").write_text(
             f'model = "{MODEL}"\nmodel_provider = "minke"\nmodel_context_window = 32768\nweb_search = "disabled"\n'
             f'model_instructions_file = "{folder}/instructions.md"\n'

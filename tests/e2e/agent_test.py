@@ -123,7 +123,7 @@ class Agent(Case):
 
     def transcript(self, agent, cache, restarts=(), **more):
         """The answers of all turns. Each finds all that was computed before it in the cache."""
-        answers, known = [], 0
+        answers, known, first = [], 0, 0
         server = self.server(cache)
         try:
             for turn in range(TURNS):
@@ -140,12 +140,13 @@ class Agent(Case):
                     self.assertGreaterEqual(cached, known - slack - 1, f"turn {turn}: {prompt} tokens")
                     slack = 0
                     self.assertLess(cached, prompt)
-                    known = prompt + output - 1
+                    known, first = prompt + output - 1, first or prompt
                     answers.append(said)
                     if must_call:
-                        agent.give(f"Contents of file {turn}: " + " ".join(f"entry {turn * i * 37 % 1001}," for i in range(100)))
+                        agent.give(f"Contents of file {turn}: " + " ".join(f"entry {turn * i * 37 % 1001}," for i in range(165)))
                 agent.give("Read it already.")  # where it called once more
-            self.assertGreater(prompt, 4000)
+            self.assertLess(first, 1000)
+            self.assertGreater(prompt, 7500)
         finally:
             server.process.kill()
             server.process.communicate()
