@@ -8,6 +8,7 @@ struct Unforeseen {};
 }  // namespace
 #undef NDEBUG
 #define TOML_ASSERT(expression) ((expression) ? void() : unforeseen())
+#define TOML_MAX_NESTED_VALUES 64  // as JSON here; it knows of no limit for keys like a.b.c: deepest_key
 
 // Nor is every character that is asked about one of those that these functions have a list of.
 #include <toml++/impl/preprocessor.h>
@@ -27,18 +28,52 @@ struct Unforeseen {};
 namespace minke {
 namespace {
 
-Json to_json(const toml::node& node, const std::string& where) {
+constexpr int kMaxDepth = 64;     // as parse_json's
+constexpr int kMaxKeyDots = 256;  // no more than the stack bears with tables inside of each other, either
+
+// The most dots between two marks that no key can have outside of quotes. What stands in quotes is passed
+// over; where these go on over several lines it may be taken for keys, so that the limit is far above what
+// keys have.
+struct Dots {
+  int most = 0, line = 0;
+};
+Dots deepest_key(std::string_view text) {
+  Dots deepest;
+  int dots = 0, line = 1;
+  char quote = 0;
+  for (size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (c == '\n') {
+      quote = 0, dots = 0, ++line;
+    } else if (quote != 0) {
+      if (c == '\\' && quote == '"')
+        ++i;
+      else if (c == quote)
+        quote = 0;
+    } else if (c == '"' || c == '\'') {
+      quote = c;
+    } else if (c == '.') {
+      if (++dots > deepest.most) deepest = {dots, line};
+    } else if (std::string_view("=,[]{}#").find(c) != std::string_view::npos) {
+      dots = 0;
+    }
+  }
+  return deepest;
+}
+
+Json to_json(const toml::node& node, const std::string& where, int depth = 0) {
   const auto wrong = [&](const char* what) {
     return Error(what, fmt::format("{}:{}", where, node.source().begin.line));
   };
+  if (depth >= kMaxDepth && !node.is_value()) throw wrong("tables are nested too deep");
   if (const auto* table = node.as_table()) {
     Json object = JsonObject{};
-    for (const auto& [key, value] : *table) object.set(key.str(), to_json(value, where));
+    for (const auto& [key, value] : *table) object.set(key.str(), to_json(value, where, depth + 1));
     return object;
   }
   if (const auto* array = node.as_array()) {
     JsonArray list;
-    for (const toml::node& entry : *array) list.push_back(to_json(entry, where));
+    for (const toml::node& entry : *array) list.push_back(to_json(entry, where, depth + 1));
     return list;
   }
   if (const auto* text = node.as_string()) return text->get();
@@ -54,6 +89,9 @@ Json to_json(const toml::node& node, const std::string& where) {
 }  // namespace
 
 Json parse_toml(std::string_view text, const std::string& where) {
+  const Dots deepest = deepest_key(text);
+  if (deepest.most > kMaxKeyDots)
+    throw Error("a key has too many parts", fmt::format("{}:{}", where, deepest.line));
   try {
     return to_json(toml::parse(text), where);
   } catch (const toml::parse_error& e) {

@@ -33,5 +33,26 @@ TEST(Toml, NamesFileAndLine) {
   EXPECT_NE(error("a = 1\nb = [1.0, inf]\n").find("run.toml:2"), std::string::npos);
 }
 
+TEST(Toml, IsBoundedInDepth) {
+  const auto keys = [](int n, std::string_view part = "a") {
+    std::string key(part);
+    for (int i = 1; i < n; ++i) key += "." + std::string(part);
+    return key;
+  };
+  EXPECT_NO_THROW(parse_json(to_string(parse_toml(keys(64) + " = 1\n", "f"))));
+  EXPECT_NO_THROW(parse_json(to_string(parse_toml("[" + keys(63) + "]\n", "f"))));
+  for (const int n : {65, 1000, 1000000}) {  // a million tables would end the program where they end
+    EXPECT_THROW(parse_toml(keys(n) + " = 1\n", "f"), Error) << n;
+    EXPECT_THROW(parse_toml("[" + keys(n) + "]\nb = 1\n", "f"), Error) << n;
+    EXPECT_THROW(parse_toml("b = {" + keys(n, "\"x=,\\\"\"") + " = 1}\n", "f"), Error) << n;
+    EXPECT_THROW(parse_toml("b = " + std::string(static_cast<size_t>(n), '['), "f"), Error) << n;
+  }
+  std::string tables = "1";  // as deep as keys and tables go together
+  for (int i = 0; i < 60; ++i) tables = "{" + keys(250) + " = " + tables + "}";
+  EXPECT_THROW(parse_toml("b = " + tables, "f"), Error);
+  const std::string prose(3000, '.');
+  EXPECT_EQ(parse_toml("a = \"" + prose + "\"\n", "f"), parse_json("{\"a\": \"" + prose + "\"}"));
+}
+
 }  // namespace
 }  // namespace minke
