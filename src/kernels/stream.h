@@ -47,10 +47,15 @@ template <int N>
 MINKE_INLINE Tokens<N> tokens_at(const Operand& x, int token, int block) {
   return {x.data + kQuantTokenBytes * (int64_t{x.tokens} * block + token), rests_of(x, block) + token};
 }
-// One token's rest, as if it were a token.
-MINKE_INLINE Tokens<1> rest_alone(const QuantTile<1>& rest) {
-  return {reinterpret_cast<const std::byte*>(&rest), nullptr};
-}
+// The rests of N tokens, as if they were tokens.
+template <int N>
+struct Rests {
+  const QuantTile<1>* of[N];
+  template <int t, typename F>
+  MINKE_INLINE auto at(Index<t>, const F& f) const {
+    return f(*of[t], Index<0>{});
+  }
+};
 
 // Sums of one sub-block's codes times each token; with kRest, for a single token, times its rest as well.
 template <typename F, int N, bool kRest>
@@ -59,7 +64,8 @@ struct Dots {
   Vi sum[N], rest;
 
   // Codes of all eight bits are summed as values: what they are above those comes off at the start.
-  MINKE_INLINE void clear(const Tokens<N>& x, int i) {
+  template <typename X>
+  MINKE_INLINE void clear(const X& x, int i) {
     const auto above = [&](const auto& tile, auto j) MINKE_INLINED {
       if constexpr (F::kOffset == 0 || (F::kOffset == 128 && kSignedCodes))
         return zero_i();
@@ -73,7 +79,8 @@ struct Dots {
     unroll<N>([&](auto t) MINKE_INLINED { sum[t] = zero_i(); });
     if constexpr (kRest) rest = zero_i();
   }
-  MINKE_INLINE void add(const Tokens<N>& x, int k, Vi word) {
+  template <typename X>
+  MINKE_INLINE void add(const X& x, int k, Vi word) {
     const auto dot = [&](Vi acc, const int8_t* q) MINKE_INLINED {
       if constexpr (F::kOffset == 128)
         return dot_wide_at(acc, word, q);
@@ -90,19 +97,19 @@ struct Dots {
 // ---- 256 columns under integer scales
 
 // Codes of a sub-block come in order, and once its last has come its dots are scaled and added to the totals.
-template <typename F, int N, bool kRest>
+template <typename F, int N, bool kRest, typename X = Tokens<N>>
 struct IntegerBlock {
   static constexpr int kSubs = kBlock / F::kSub, kWords = F::kSub / 4;
   // Sub-blocks whose codes come in between each other's. No more than those: GCC 12 writes what stands in a
   // larger array to memory, each sum of it.
   static constexpr int kOpen = F::kSub == 16 ? 1 : kSubs / F::kChunks;
-  const Tokens<N>& x;
+  const X& x;
   Vi scale[kSubs], min[kSubs / 2];
   Vf d, dmin;
   Dots<F, N, kRest> dots[kOpen];
   Vi total[N], rest;
 
-  MINKE_INLINE explicit IntegerBlock(const Tokens<N>& tokens) : x(tokens) {
+  MINKE_INLINE explicit IntegerBlock(const X& tokens) : x(tokens) {
     unroll<N>([&](auto t) MINKE_INLINED { total[t] = zero_i(); });
     if constexpr (kRest) rest = zero_i();
   }
@@ -178,27 +185,60 @@ MINKE_INLINE void add_block(const Walk& walk, const Tokens<N>& x, Vf out[N], Pre
 }
 
 // Of a chunk only the codes of 32 columns: the compiler leaves out what the others take.
-template <typename F, int group>
+template <typename Block, int group>
 struct OneGroup {
-  IntegerBlock<F, 1, false>& block;
+  Block& block;
   MINKE_INLINE void codes(int k, Vi word) {
     if (k / 8 == group) block.codes(k, word);
   }
 };
 
-// One token's rest alone, in the 32s of `columns`.
-template <typename F>
-__attribute__((noinline)) void add_rest(const Walk& walk, const QuantTile<1>& rest, uint32_t columns,
-                                        Vf& out) {
-  const Tokens<1> x = rest_alone(rest);
-  IntegerBlock<F, 1, false> b(x);
+// N rests alone, in the 32s of `columns`.
+template <typename F, int N>
+__attribute__((noinline)) void add_rests_at(const Walk& walk, const Rests<N>& x, uint32_t columns,
+                                            Vf* const out[N]) {
+  using Block = IntegerBlock<F, N, false, Rests<N>>;
+  Block b(x);
   const auto header = F::header(walk.base, walk.stride, b);
   unroll<8>([&](auto group) MINKE_INLINED {
     if ((columns >> group & 1) == 0) return;
-    OneGroup<F, group> to{b};
+    OneGroup<Block, group> to{b};
     F::template codes<group * F::kChunks / 8>(walk.base, walk.stride, header, to);
   });
-  out = finish<F>(b, rest, 0, b.total[0], out);
+  unroll<N>([&](auto t) MINKE_INLINED { *out[t] = finish<F>(b, *x.of[t], 0, b.total[t], *out[t]); });
+}
+
+// out[t] += the block times the rest of token t, for all that have one. Large values stand in the same
+// columns for many tokens, so four rests share the codes; each is zero where it has nothing. Apart from
+// stream_integer, whose sums would otherwise go through memory (GCC 12).
+template <typename F, int N>
+__attribute__((noinline)) void add_rests(const Walk& walk, const Tokens<N>& tokens, Vf out[N]) {
+  uint32_t columns[N];
+  unroll<N>([&](auto t) MINKE_INLINED { columns[t] = tokens.rest(t); });
+  constexpr int kShare = 4;
+  for (int t = 0; t < N;) {
+    Rests<kShare> x;
+    Vf* to[kShare];
+    uint32_t all = 0;
+    int count = 0;
+    for (; t < N && count < kShare; ++t) {
+      if (columns[t] == 0) continue;
+      all |= columns[t];
+      x.of[count] = tokens.rests + t;
+      to[count++] = out + t;
+    }
+    if (count == 0) return;
+    if (count == 1) {
+      add_rests_at<F, 1>(walk, {{x.of[0]}}, all, to);
+      continue;
+    }
+    Vf nowhere = zero_f();
+    for (; count < kShare; ++count) {
+      x.of[count] = x.of[0];
+      to[count] = &nowhere;
+    }
+    add_rests_at<F, kShare>(walk, x, all, to);
+  }
 }
 
 template <typename F, int N>
@@ -219,18 +259,18 @@ MINKE_INLINE void stream_integer(const Mat& w, int first, int rows, const Operan
         add_block<F, 1, false>(walk, tokens, out, prefetch);
     } else {
       add_block<F, N, false>(walk, tokens, out, prefetch);
-      unroll<N>([&](auto t) MINKE_INLINED {
-        if (const uint32_t columns = tokens.rest(t)) add_rest<F>(walk, tokens.rests[t], columns, out[t]);
-      });
+      uint32_t any = 0;
+      unroll<N>([&](auto t) MINKE_INLINED { any |= tokens.rest(t); });
+      if (any != 0) add_rests<F, N>(walk, tokens, out);
     }
   }
 }
 
 // ---- 32 columns under f32 scales
 
-template <typename F, int N, bool kRest>
+template <typename F, int N, bool kRest, typename X>
 struct ScaledGroup {
-  const Tokens<N>& x;
+  const X& x;
   Vf scale, min;
   Dots<F, N, kRest> dots;
 
@@ -247,9 +287,9 @@ MINKE_INLINE Vf finish(const Group& g, const QuantTile<T>& x, int t, int i, Vi s
 }
 
 // out[t] += 32 columns times token t, rest += the same times its rest.
-template <typename F, int N, bool kRest>
-MINKE_INLINE void add_group(const Walk& walk, const Tokens<N>& x, int i, Vf out[N], Vf& rest) {
-  ScaledGroup<F, N, kRest> g{x, {}, {}, {}};
+template <typename F, int N, bool kRest, typename X>
+MINKE_INLINE void add_group(const Walk& walk, const X& x, int i, Vf out[N], Vf& rest) {
+  ScaledGroup<F, N, kRest, X> g{x, {}, {}, {}};
   g.dots.clear(x, i);
   F::unpack(walk.base + i * F::kBytes, walk.stride, i, g);
   unroll<N>([&](auto t) MINKE_INLINED {
@@ -264,7 +304,7 @@ template <typename F>
 void add_groups(const Walk& walk, const QuantTile<1>& x, uint32_t groups, Vf& rest) {
   Vf none;
   for (; groups != 0; groups &= groups - 1)
-    add_group<F, 1, false>(walk, rest_alone(x), __builtin_ctz(groups), &rest, none);
+    add_group<F, 1, false>(walk, Rests<1>{{&x}}, __builtin_ctz(groups), &rest, none);
 }
 
 template <typename F, int N>

@@ -66,7 +66,7 @@ std::vector<std::byte> body_of(const ShardContent& content, uint32_t token_bytes
 uint64_t announced_bytes(const Header& h) {
   constexpr uint64_t kMost = uint64_t{1} << 48;  // of anything: sums below cannot overflow
   const bool sane = (h.token_bytes == 2 || h.token_bytes == 4) && h.flags <= kHasLoss && h.vocab > 0 &&
-                    h.vocab <= (h.token_bytes == 2 ? 1u << 16 : 1u << 31) && h.row <= INT32_MAX &&
+                    h.vocab <= (h.token_bytes == 2 ? 1u << 16 : uint32_t{INT32_MAX}) && h.row <= INT32_MAX &&
                     h.count > 0 && h.count <= INT32_MAX && h.index < h.count && h.tokens < kMost &&
                     h.documents <= h.tokens && h.zero == 0;
   if (!sane) throw Error("its header makes no sense", {}, kDamaged);

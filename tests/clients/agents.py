@@ -12,9 +12,10 @@ AIDER = ROOT / "build" / "clients" / "aider"
 MODEL = "coder"
 # What agents say by themselves is 5,000 to 22,000 tokens, in which a model of 1.5B loses itself: they are given less to say.
 # Qwen2.5-Coder calls in a fence, if at all; asked for it, it does so reliably.
-SYSTEM = ("You are an assistant in the user's folder. Where a file or a list of files is asked for, answer with nothing but one call, "
-          'fenced:\n```json\n{"name": ..., "arguments": {...}}\n```\n'
-          "Where you have a tool's result, or no tool is needed, answer in one sentence without calling any.")
+DONE = ("When a <tool_response> has come, the call is done: tell the user in one sentence what it says, and call nothing. "
+        "When no tool is needed, answer in one sentence.")
+SYSTEM = ("You are an assistant in the user's folder. When the user asks about files, answer with nothing but one call, fenced:\n"
+          '```json\n{"name": ..., "arguments": {...}}\n```\n' + DONE)
 
 
 class Agent:
@@ -65,11 +66,11 @@ class Codex(Agent):
     name, packages = "codex", ["@openai/codex"]
     # Its one way to files is a shell, of which the model must be told more.
     uses = {"read a.txt": "cat a.txt", "list the files": "ls", "write a.txt": "echo text > a.txt"}
-    instructions = ("You are an assistant in the user's folder. Your only tool is exec_command. Where a file or a list of files is asked "
-                    "for, answer with one fenced call and nothing else.\n"
+    instructions = ("You are an assistant in the user's folder. Your only tool is exec_command. When the user asks about "
+                    "files, answer with nothing but one call, fenced.\n"
                     + "".join(f'To {what}:\n```json\n{{"name": "exec_command", "arguments": {{"cmd": "{how}"}}}}\n```\n'
                               for what, how in uses.items())
-                    + "Where you have the result, or no tool is needed, answer in one sentence without calling it.")
+                    + DONE)
     parts = ["permissions_instructions", "apps_instructions", "collaboration_mode_instructions"]
     features = ["goals", "multi_agent", "image_generation", "apps"]
 
