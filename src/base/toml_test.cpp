@@ -1,5 +1,6 @@
 #include "base/toml.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include "base/error.h"
@@ -48,7 +49,7 @@ TEST(Toml, IsBoundedInDepth) {
     EXPECT_THROW(parse_toml("b = " + std::string(static_cast<size_t>(n), '['), "f"), Error) << n;
   }
   std::string tables = "1";  // as deep as keys and tables go together
-  for (int i = 0; i < 60; ++i) tables = "{" + keys(250) + " = " + tables + "}";
+  for (int i = 0; i < 60; ++i) tables = fmt::format("{{{} = {}}}", keys(250), tables);
   EXPECT_THROW(parse_toml("b = " + tables, "f"), Error);
   const std::string prose(3000, '.');
   EXPECT_EQ(parse_toml("a = \"" + prose + "\"\n", "f"), parse_json("{\"a\": \"" + prose + "\"}"));
