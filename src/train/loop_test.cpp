@@ -203,14 +203,18 @@ TEST(Loop, KilledAtRandomMomentsItEndsWithTheSameBits) {
     return child;
   };
   int status = 0;
+  const auto start = std::chrono::steady_clock::now();
   ::waitpid(in_child(whole), &status, 0);
   ASSERT_EQ(status, 0);
+  // A sixth of what the whole takes at most, so that three kills come before the end on any machine.
+  const auto longest =
+      std::chrono::duration_cast<std::chrono::microseconds>(std::chrono::steady_clock::now() - start) / 6;
   Random random(3);
   int killed = 0;
   for (bool done = false; !done;) {
     const pid_t child = in_child(run);
     if (killed < 20) {
-      std::this_thread::sleep_for(std::chrono::milliseconds(10 + random.below(60)));
+      std::this_thread::sleep_for(longest * random.below(1000) / 1000);
       ::kill(child, SIGKILL);
     }
     ASSERT_EQ(::waitpid(child, &status, 0), child);
