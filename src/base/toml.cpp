@@ -8,7 +8,7 @@ struct Unforeseen {};
 }  // namespace
 #undef NDEBUG
 #define TOML_ASSERT(expression) ((expression) ? void() : unforeseen())
-#define TOML_MAX_NESTED_VALUES 64  // as JSON here; it knows of no limit for keys like a.b.c: deepest_key
+#define TOML_MAX_NESTED_VALUES 32  // it knows of no limit for keys like a.b.c: check_dots
 
 // Nor is every character that is asked about one of those that these functions have a list of.
 #include <toml++/impl/preprocessor.h>
@@ -28,37 +28,20 @@ struct Unforeseen {};
 namespace minke {
 namespace {
 
-constexpr int kMaxDepth = 64;     // as parse_json's
-constexpr int kMaxKeyDots = 256;  // no more than the stack bears with tables inside of each other, either
+constexpr int kMaxDepth = 64;  // as parse_json's
 
-// The most dots between two marks that no key can have outside of quotes. What stands in quotes is passed
-// over; where these go on over several lines it may be taken for keys, so that the limit is far above what
-// keys have.
-struct Dots {
-  int most = 0, line = 0;
-};
-Dots deepest_key(std::string_view text) {
-  Dots deepest;
+// toml++ nests a table for each part of a key, and gives them back from inside of each other. A key is on one
+// line, so its dots are no more than its line's, whatever stands in quotes there. With as many in each of 32
+// values inside of each other (above) the stack still holds.
+constexpr int kMaxDots = 128;
+void check_dots(std::string_view text, const std::string& where) {
   int dots = 0, line = 1;
-  char quote = 0;
-  for (size_t i = 0; i < text.size(); ++i) {
-    const char c = text[i];
-    if (c == '\n') {
-      quote = 0, dots = 0, ++line;
-    } else if (quote != 0) {
-      if (c == '\\' && quote == '"')
-        ++i;
-      else if (c == quote)
-        quote = 0;
-    } else if (c == '"' || c == '\'') {
-      quote = c;
-    } else if (c == '.') {
-      if (++dots > deepest.most) deepest = {dots, line};
-    } else if (std::string_view("=,[]{}#").find(c) != std::string_view::npos) {
-      dots = 0;
-    }
+  for (const char c : text) {
+    if (c == '\n') dots = 0, ++line;
+    if (c == '.' && ++dots > kMaxDots)
+      throw Error(fmt::format("more than {} dots: keys of so many parts are nested too deep", kMaxDots),
+                  fmt::format("{}:{}", where, line), "break a long list or text into several lines");
   }
-  return deepest;
 }
 
 Json to_json(const toml::node& node, const std::string& where, int depth = 0) {
@@ -89,9 +72,7 @@ Json to_json(const toml::node& node, const std::string& where, int depth = 0) {
 }  // namespace
 
 Json parse_toml(std::string_view text, const std::string& where) {
-  const Dots deepest = deepest_key(text);
-  if (deepest.most > kMaxKeyDots)
-    throw Error("a key has too many parts", fmt::format("{}:{}", where, deepest.line));
+  check_dots(text, where);
   try {
     return to_json(toml::parse(text), where);
   } catch (const toml::parse_error& e) {

@@ -48,10 +48,14 @@ TEST(Toml, IsBoundedInDepth) {
     EXPECT_THROW(parse_toml("b = {" + keys(n, "\"x=,\\\"\"") + " = 1}\n", "f"), Error) << n;
     EXPECT_THROW(parse_toml("b = " + std::string(static_cast<size_t>(n), '['), "f"), Error) << n;
   }
+  const std::string deep = keys(1000000) + " = 1";
+  for (const char* before :
+       {"# \"\\\n", "b = {x = \"\"\"\n\"\"\", ", "b = {x = \'\'\'\n\'\'\', ", "b = 'x'\r\n"})
+    EXPECT_THROW(parse_toml(before + deep, "f"), Error) << before;
   std::string tables = "1";  // as deep as keys and tables go together
-  for (int i = 0; i < 60; ++i) tables = fmt::format("{{{} = {}}}", keys(250), tables);
+  for (int i = 0; i < 30; ++i) tables = fmt::format("{{{} = [\n{}]}}", keys(125), tables);
   EXPECT_THROW(parse_toml("b = " + tables, "f"), Error);
-  const std::string prose(3000, '.');
+  const std::string prose(128, '.');
   EXPECT_EQ(parse_toml("a = \"" + prose + "\"\n", "f"), parse_json("{\"a\": \"" + prose + "\"}"));
 }
 
