@@ -5,7 +5,8 @@
 //   batch_bench [--threads N] [--isa NAME] [FORMAT ...]    q4_k and q6_k where none is named
 //
 // Prints for each format and number of tokens: the time of a pass over the weights as a multiple of what one
-// token's takes, and the share of the int8 limit (medians of passes that take turns).
+// token's takes, and the share of the int8 limit (medians of passes that take turns); where the format can be
+// interleaved (--repack), of such weights as well.
 
 #include <algorithm>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "base/memory.h"
 #include "kernels/test_data.h"
 #include "ops/bench_timing.h"
+#include "quant/interleave.h"
 
 namespace {
 
@@ -26,6 +28,7 @@ constexpr int kTokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16};
 
 struct Passes {
   int tokens;
+  bool interleaved;
   Memory operand;
   std::vector<double> times, shares;
 };
@@ -33,17 +36,25 @@ struct Passes {
 void measure(const Context& ctx, Format format) {
   Random random(1);
   const OwnedMat one = random_mat(random, format, kRows, kCols);
-  const Memory copies(kMatrices * one.mat.bytes(), "weights");
-  std::vector<Mat> weights(kMatrices, one.mat);
-  for (int i = 0; i < kMatrices; ++i) {
-    std::byte* at = copies.data() + i * one.mat.bytes();
+  const bool both = can_interleave(one.mat);
+  const Memory copies((both ? 2 : 1) * kMatrices * one.mat.bytes(), "weights");
+  std::vector<Mat> weights[2];  // as filed, interleaved
+  std::vector<std::byte> group(static_cast<size_t>(kPanel * one.mat.row_bytes));
+  for (int i = 0; i < (both ? 2 : 1) * kMatrices; ++i) {
+    Mat m = one.mat;
+    std::byte* at = copies.data() + i * m.bytes();
     std::copy(one.bytes.begin(), one.bytes.end(), at);
-    weights[static_cast<size_t>(i)].data = at;
+    m.data = at;
+    m.interleaved = i >= kMatrices;
+    if (m.interleaved)
+      for (int r = 0; r < kRows; r += kPanel) interleave_group(m, at + r * m.row_bytes, group.data());
+    weights[m.interleaved].push_back(m);
   }
   const Grain grain = grain_for(format);
   std::vector<Passes> all;
-  for (const int tokens : kTokens) {
-    all.push_back({tokens, Memory(operand_bytes(grain, tokens, kCols), "activations"), {}, {}});
+  for (int i = 0; i < (both ? 2 : 1) * static_cast<int>(std::size(kTokens)); ++i) {
+    const int tokens = kTokens[i % std::size(kTokens)];
+    all.push_back({tokens, i >= static_cast<int>(std::size(kTokens)), Memory(operand_bytes(grain, tokens, kCols), "activations"), {}, {}});
     const auto x = random_floats(random, int64_t{tokens} * kCols);
     ctx.kernels.prepare(grain, x.data(), kCols, tokens, kCols, 0, tokens, all.back().operand.data());
   }
@@ -66,13 +77,13 @@ void measure(const Context& ctx, Format format) {
       for (Passes& p : all) {
         const double limit = spin(ctx, ctx.kernels.spin_int8), start = now();
         for (int j = 0; j < kSlice; ++j)
-          pass(p, weights[static_cast<size_t>((i + j * 7 + p.tokens) % kMatrices)]);
+          pass(p, weights[p.interleaved][static_cast<size_t>((i + j * 7 + p.tokens) % kMatrices)]);
         p.times.push_back(now() - start);
         p.shares.push_back(double{kSlice} * kRows * kCols * p.tokens / p.times.back() / limit);
       }
   for (const Passes& p : all)
-    fmt::print("{:<8} {:>2} tokens  x {:5.2f}  {:6.2f} GB/s  {:.3f} of int8\n", info(format).name, p.tokens,
-               median(p.times) / median(all[0].times),
+    fmt::print("{:<8} {:>2} tokens{}  x {:5.2f}  {:6.2f} GB/s  {:.3f} of int8\n", info(format).name, p.tokens,
+               p.interleaved ? ", interleaved" : "", median(p.times) / median(all[0].times),
                static_cast<double>(kSlice * one.mat.bytes()) / median(p.times) / 1e9, median(p.shares));
 }
 

@@ -180,8 +180,7 @@ void copy_file(ThreadPool& pool, const MappedFile& file, std::span<std::byte> to
       file.path().string());
 }
 
-void take_over(ThreadPool& pool, const MappedFile& file, bool huge, bool leave_cache, const Prepare& prepare,
-               const BytesDone& done) {
+void take_over(ThreadPool& pool, const MappedFile& file, const TakeOver& how) {
   const Bytes bytes = file.bytes();
   if (bytes.empty()) return;
   void* room =
@@ -191,9 +190,10 @@ void take_over(ThreadPool& pool, const MappedFile& file, bool huge, bool leave_c
                 file.path().string());
   const std::span<std::byte> copy(static_cast<std::byte*>(room), bytes.size());
   try {
-    prefer_huge_pages(copy, huge);
-    if (prepare) prepare(copy);
-    copy_file(pool, file, copy, leave_cache, done);
+    prefer_huge_pages(copy, how.huge);
+    if (how.prepare) how.prepare(copy);
+    copy_file(pool, file, copy, how.leave_cache, how.done);
+    if (how.finish) how.finish(copy);
     ::mprotect(room, copy.size(), PROT_READ);
     if (::mremap(room, copy.size(), copy.size(), MREMAP_MAYMOVE | MREMAP_FIXED, address(bytes)) == MAP_FAILED)
       throw Error(fmt::format("cannot put a copy in its place: {}", reason(errno)), file.path().string());

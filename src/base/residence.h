@@ -42,15 +42,20 @@ void read_in(ThreadPool& pool, Bytes part, const BytesDone& done = {});
 // Drops the part from the page cache, where no other process maps it; it is read again when it is needed.
 void forget(const MappedFile& file, Bytes part);
 
-// Room for a copy of a file.
-using Prepare = std::function<void(std::span<std::byte> room)>;
+// A copy of a file.
+using Room = std::function<void(std::span<std::byte>)>;
 
-// Puts the program's own memory in the file's place, with the same content: on huge pages where wanted and
-// granted. `prepare` is shown the memory before anything is in it. With `leave_cache` the page cache keeps
-// the file. Throws Error naming the file where memory is short or reading fails; the mapping is then as it
-// was.
-void take_over(ThreadPool& pool, const MappedFile& file, bool huge, bool leave_cache,
-               const Prepare& prepare = {}, const BytesDone& done = {});
+struct TakeOver {
+  bool huge = false;         // on huge pages, where granted
+  bool leave_cache = false;  // the page cache keeps the file
+  Room prepare = {};         // is shown the memory before anything is in it,
+  Room finish = {};          // and may change the copy, before it takes the file's place
+  BytesDone done = {};
+};
+
+// Puts a copy in the program's own memory in the file's place. Throws Error naming the file where memory is
+// short or reading fails; the mapping is then as it was.
+void take_over(ThreadPool& pool, const MappedFile& file, const TakeOver& how);
 
 // The same into other memory, which must have room for the file's bytes.
 void copy_file(ThreadPool& pool, const MappedFile& file, std::span<std::byte> to, bool leave_cache,

@@ -86,15 +86,16 @@ TEST_F(ResidenceTest, ATakenOverFileIsACopyInTheSamePlace) {
       const Bytes all = file.bytes();
       int64_t counted = 0, prepared = 0;
       std::mutex mutex;
-      take_over(
-          pool_, file, huge, leave_cache,
-          [&](std::span<std::byte> room) { prepared = static_cast<int64_t>(room.size()); },
-          [&](int64_t bytes) {
-            const std::lock_guard one_at_a_time(mutex);
-            counted += bytes;
-          });
+      TakeOver how{huge, leave_cache, {}, {}, {}};
+      how.prepare = [&](std::span<std::byte> room) { prepared = static_cast<int64_t>(room.size()); };
+      how.finish = [&](std::span<std::byte> room) { room.back() = std::byte{'!'}; };
+      how.done = [&](int64_t bytes) {
+        const std::lock_guard one_at_a_time(mutex);
+        counted += bytes;
+      };
+      take_over(pool_, file, how);
       overwrite('x');
-      EXPECT_TRUE(as_text(all) == content_);
+      EXPECT_TRUE(as_text(all) == content_.substr(0, kSize - 1) + '!');
       EXPECT_EQ(file.bytes().data(), all.data());
       EXPECT_EQ(counted, static_cast<int64_t>(kSize));
       EXPECT_EQ(prepared, static_cast<int64_t>(kSize));
@@ -112,7 +113,7 @@ TEST_F(ResidenceTest, WhatCannotBeCopiedStaysMapped) {
   const MappedFile file(path_);
   fs::resize_file(path_, kSize / 2);
   try {
-    take_over(pool_, file, true, true);
+    take_over(pool_, file, {true, true});
     FAIL();
   } catch (const Error& e) {
     EXPECT_EQ(e.subject(), path_.string());
@@ -131,7 +132,7 @@ TEST_F(ResidenceTest, AnEmptyFileIsNoMatter) {
   write_file(path_, "");
   const MappedFile file(path_);
   prefer_huge_pages(file.bytes(), true);
-  take_over(pool_, file, true, true);
+  take_over(pool_, file, {true, true});
   const Bytes none = file.bytes();
   EXPECT_EQ(residence_of({&none, 1}).present, 0);
   EXPECT_EQ(cached_part(file).present, 0);

@@ -27,7 +27,7 @@ struct ModelFlags {
   int threads = 0;
   std::string kv = "bf16";
   std::string huge_pages = "auto", numa = "off";
-  bool lock = false;
+  bool lock = false, repack = false;
   std::string adapters;
 
   void add_model(CLI::App& command);     // MODEL and --allow-field

@@ -30,7 +30,7 @@ constexpr int most_of([[maybe_unused]] Format format) {
 }
 
 bool few(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add) {
-  if (x.grain == Grain::f32 || x.tokens > most_of(w.format)) return false;
+  if (x.grain == Grain::f32 || w.interleaved || x.tokens > most_of(w.format)) return false;
   return with_plain_unpacker(w.format, [&](auto f) {
     using F = decltype(f);
     constexpr int kAtOnce = std::min(most_of(F::kFormat), 8);  // what the registers hold beside codes

@@ -34,20 +34,31 @@ struct alignas(64) Steps {
 };
 
 // prefetch(i, n) is called between pieces, for the i-th of n.
-template <typename F, typename Prefetch>
-MINKE_INLINE void unpack(const Walk& walk, int subs, Panel& p, const Prefetch& prefetch) {
+template <typename F, typename At, typename Prefetch>
+MINKE_INLINE void unpack(const At& at, int subs, Panel& p, const Prefetch& prefetch) {
   if constexpr (F::kIntegerScales) {
-    const auto header = F::header(walk.base, walk.stride, p);
+    const auto header = F::header(at, p);
     unroll<F::kChunks>([&](auto c) MINKE_INLINED {
       prefetch(c, F::kChunks);
-      F::template codes<c>(walk.base, walk.stride, header, p);
+      F::template codes<c>(at, header, p);
     });
   } else {
     for (int i = 0; i < subs; ++i) {
       prefetch(i, subs);
-      F::unpack(walk.base + i * F::kBytes, walk.stride, i, p);
+      F::unpack(at.group(i * F::kBytes), i, p);
     }
   }
+}
+
+constexpr int kPanelTokens = 16;  // or many more
+
+// 16 rows of w at a block into the panel. Lie: how w lies (walk.h).
+template <typename F, typename Lie>
+MINKE_INLINE void fill_panel(const Mat& w, int first, int rows, int block, int subs, Scratch& s) {
+  const int64_t bytes = F::kIntegerScales ? F::kBytes : F::kBytes * subs;
+  unpack<F>(Lie::at(w, first, rows, block, bytes, s.rows), subs, s.panel, [&](int i, int n) MINKE_INLINED {
+    Lie::template prefetch<kPanelTokens>(w, first, block, kPanel * i / n, kPanel * (i + 1) / n);
+  });
 }
 
 // How many dots of codes up to F::kLargest a Part takes before it must be emptied, no more than a sub-block
@@ -259,15 +270,13 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
   Steps steps;
   for (int block = 0; block < blocks_of(w.cols); ++block) {
     const int subs = F::kSub == 32 ? std::min(8, (w.cols - block * kBlock + 31) / 32) : 16;
-    const int64_t bytes = F::kIntegerScales ? F::kBytes : F::kBytes * subs;
-    const int64_t offset = int64_t{block} * (F::kIntegerScales ? F::kBytes : F::kBytes * 8);
     const QuantTile<1>* rests = rests_of(x, block);
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
-      const Walk walk = rows_at(w, first, here, offset, bytes, s.rows);
-      unpack<F>(walk, subs, s.panel, [&](int i, int n) MINKE_INLINED {
-        prefetch_ahead<kPanel>(w, first, block, bytes, kPanel * i / n, kPanel * (i + 1) / n);
-      });
+      if (!w.interleaved)
+        fill_panel<F, AsFiled<F>>(w, first, here, block, subs, s);
+      else if constexpr (interleaves(F::kFormat))
+        fill_panel<F, AsInterleaved<F>>(w, first, here, block, subs, s);
       if (x.grain == Grain::f32) {
         widen<F>(s.panel, subs, s.wide);
         const int cols = std::min(kBlock, w.cols - block * kBlock);
@@ -335,7 +344,7 @@ void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* 
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
       const Walk walk = rows_at(w, first, here, offset, bytes, s.rows);
-      prefetch_ahead<kPanel>(w, first, block, bytes, 0, kPanel);
+      prefetch_ahead<kPanel, 2>(w, first, block, bytes, 0, kPanel);
       if constexpr (F::kFormat == Format::f8_e4m3) {  // 256 columns are two blocks of scales
         const float* scales = w.scales + int64_t{first / kScaleBlock} * scale_blocks(w.cols) + block * 2;
         for (int half = 0; half < cols; half += kScaleBlock)

@@ -7,6 +7,7 @@
 #include "kernels/isas.h"
 #include "kernels/operand.h"
 #include "kernels/test_data.h"
+#include "quant/interleave.h"
 
 namespace minke {
 namespace {
@@ -133,6 +134,28 @@ TEST_P(Gemm, AddsToWhatIsThere) {
     kernels.multiply(w.mat, 0, rows, {operand.data(), grain, tokens, cols}, out.data(), rows, true,
                      scratch.data());
     for (size_t i = 0; i < out.size(); ++i) EXPECT_EQ(out[i], 2.0f + plain[i]) << tokens;
+  }
+}
+
+TEST_P(Gemm, InterleavedRowsGiveTheSameBits) {
+  if (!interleaves(GetParam())) return;
+  for (const Grain grain : {grain_for(GetParam()), Grain::f32}) {
+    for (int repeat = 0; repeat < 24; ++repeat) {
+      const int rows = kPanel * static_cast<int>(1 + random_.below(7)), cols = random_cols();
+      const int tokens = repeat < 18 ? 1 + repeat : static_cast<int>(1 + random_.below(60));
+      OwnedMat w = random_mat(random_, GetParam(), rows, cols);
+      auto x = random_floats(random_, int64_t{tokens} * cols);
+      for (size_t i = random_.below(100); i < x.size(); i += 1 + random_.below(200)) x[i] *= 20;  // rests
+      const auto expected = multiply(kernels_for(Isa::scalar), grain, w.mat, x, tokens);
+      ASSERT_TRUE(can_interleave(w.mat));
+      std::vector<std::byte> scratch(static_cast<size_t>(kPanel * w.mat.row_bytes));
+      for (int r = 0; r < rows; r += kPanel)
+        interleave_group(w.mat, w.bytes.data() + r * w.mat.row_bytes, scratch.data());
+      w.mat.interleaved = true;
+      for (const Isa isa : usable_isas())
+        ASSERT_EQ(multiply(kernels_for(isa), grain, w.mat, x, tokens), expected)
+            << name(GetParam()) << ' ' << name(isa) << ' ' << rows << 'x' << cols << " tokens " << tokens;
+    }
   }
 }
 

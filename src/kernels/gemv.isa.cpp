@@ -101,7 +101,7 @@ void gemv_integer(const Mat& w, int first_row, int rows, const Operand& x, float
     __m128 sum = _mm_setzero_ps();
     for (int b = 0; b < blocks; ++b) {
       const int64_t offset = int64_t{b} * F::kBytes;
-      prefetch_ahead<4>(w, first_row + r, b, F::kBytes, 0, 4);
+      prefetch_ahead<4, 2>(w, first_row + r, b, F::kBytes, 0, 4);
       sum = add_block<F>(at, offset, tiles[b], ~0u, sum);
       if (tiles[b].rest[0]) sum = add_block<F>(at, offset, tiles[b + blocks], tiles[b].rest[0], sum);
     }
@@ -144,7 +144,7 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
       __m256 rest = _mm256_setzero_ps();
       for (int i = 0; i < std::min(8, groups - 8 * b); ++i) {
         const int64_t offset = int64_t{8 * b + i} * F::kBytes;
-        prefetch_ahead<8>(w, first_row + r, b, F::kBytes * 8, i, i + 1);
+        prefetch_ahead<8, 2>(w, first_row + r, b, F::kBytes * 8, i, i + 1);
         const __m256 scale = F::scale(at, offset);
         __m256 min = _mm256_setzero_ps();
         if constexpr (F::kMin) min = halves(at, offset + 2);
@@ -160,7 +160,7 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
 }
 
 bool gemv(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add) {
-  if (x.grain == Grain::f32) return false;
+  if (x.grain == Grain::f32 || w.interleaved) return false;
   switch (w.format) {
     case Format::q4_0: gemv_float_scales<RowQ4_0>(w, first_row, rows, x, out, add); return true;
     case Format::q4_1: gemv_float_scales<RowQ4_1>(w, first_row, rows, x, out, add); return true;

@@ -23,6 +23,7 @@ std::vector<Kernels> make_tables() {
     fill_gemm_##isa_name(table);      \
     fill_gemv_##isa_name(table);      \
     fill_few_##isa_name(table);       \
+    fill_few_interleaved_##isa_name(table); \
     fill_vector_##isa_name(table);    \
     fill_probe_##isa_name(table);     \
     fill_attention_##isa_name(table); \

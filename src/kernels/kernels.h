@@ -68,13 +68,16 @@ struct Kernels {
   bool (*gemv)(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add);
   // And for an operand of 2 .. kFewTokens tokens.
   bool (*few)(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add);
+  // And for an operand of 1 .. kFewTokens tokens and interleaved rows, of which the other two do nothing.
+  bool (*few_interleaved)(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
+                          bool add);
 
   // gemm by whichever way is faster; every way gives the same bits.
   void multiply(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
                 bool accumulate, std::byte* scratch) const {
     if (gemv && x.tokens == 1 && gemv(w, first_row, rows, x, out, accumulate)) return;
-    if (few && x.tokens > 1 && x.tokens <= kFewTokens && few(w, first_row, rows, x, out, stride, accumulate))
-      return;
+    const auto some = w.interleaved ? few_interleaved : x.tokens > 1 ? few : nullptr;
+    if (some && x.tokens <= kFewTokens && some(w, first_row, rows, x, out, stride, accumulate)) return;
     gemm(w, first_row, rows, x, out, stride, accumulate, scratch);
   }
 

@@ -169,13 +169,13 @@ MINKE_INLINE Vf finish(const Block& b, const QuantTile<T>& x, int t, Vi total, V
 }
 
 // out[t] += the block times token t, and times its rest.
-template <typename F, int N, bool kRest, typename Prefetch>
-MINKE_INLINE void add_block(const Walk& walk, const Tokens<N>& x, Vf out[N], Prefetch prefetch) {
+template <typename F, int N, bool kRest, typename At, typename Prefetch>
+MINKE_INLINE void add_block(const At& at, const Tokens<N>& x, Vf out[N], Prefetch prefetch) {
   IntegerBlock<F, N, kRest> b(x);
-  const auto header = F::header(walk.base, walk.stride, b);
+  const auto header = F::header(at, b);
   unroll<F::kChunks>([&](auto c) MINKE_INLINED {
     prefetch(c);
-    F::template codes<c>(walk.base, walk.stride, header, b);
+    F::template codes<c>(at, header, b);
   });
   unroll<N>([&](auto t) MINKE_INLINED {
     out[t] = x.at(
@@ -194,16 +194,16 @@ struct OneGroup {
 };
 
 // N rests alone, in the 32s of `columns`.
-template <typename F, int N>
-__attribute__((noinline)) void add_rests_at(const Walk& walk, const Rests<N>& x, uint32_t columns,
+template <typename F, int N, typename At>
+__attribute__((noinline)) void add_rests_at(const At& at, const Rests<N>& x, uint32_t columns,
                                             Vf* const out[N]) {
   using Block = IntegerBlock<F, N, false, Rests<N>>;
   Block b(x);
-  const auto header = F::header(walk.base, walk.stride, b);
+  const auto header = F::header(at, b);
   unroll<8>([&](auto group) MINKE_INLINED {
     if ((columns >> group & 1) == 0) return;
     OneGroup<Block, group> to{b};
-    F::template codes<group * F::kChunks / 8>(walk.base, walk.stride, header, to);
+    F::template codes<group * F::kChunks / 8>(at, header, to);
   });
   unroll<N>([&](auto t) MINKE_INLINED { *out[t] = finish<F>(b, *x.of[t], 0, b.total[t], *out[t]); });
 }
@@ -211,8 +211,8 @@ __attribute__((noinline)) void add_rests_at(const Walk& walk, const Rests<N>& x,
 // out[t] += the block times the rest of token t, for all that have one. Large values stand in the same
 // columns for many tokens, so four rests share the codes; each is zero where it has nothing. Apart from
 // stream_integer, whose sums would otherwise go through memory (GCC 12).
-template <typename F, int N>
-__attribute__((noinline)) void add_rests(const Walk& walk, const Tokens<N>& tokens, Vf out[N]) {
+template <typename F, int N, typename At>
+__attribute__((noinline)) void add_rests(const At& at, const Tokens<N>& tokens, Vf out[N]) {
   uint32_t columns[N];
   unroll<N>([&](auto t) MINKE_INLINED { columns[t] = tokens.rest(t); });
   constexpr int kShare = 4;
@@ -229,7 +229,7 @@ __attribute__((noinline)) void add_rests(const Walk& walk, const Tokens<N>& toke
     }
     if (count == 0) return;
     if (count == 1) {
-      add_rests_at<F, 1>(walk, {{x.of[0]}}, all, to);
+      add_rests_at<F, 1>(at, {{x.of[0]}}, all, to);
       continue;
     }
     Vf nowhere = zero_f();
@@ -237,31 +237,31 @@ __attribute__((noinline)) void add_rests(const Walk& walk, const Tokens<N>& toke
       x.of[count] = x.of[0];
       to[count] = &nowhere;
     }
-    add_rests_at<F, kShare>(walk, x, all, to);
+    add_rests_at<F, kShare>(at, x, all, to);
   }
 }
 
-template <typename F, int N>
+template <typename F, int N, typename Lie>
 MINKE_INLINE void stream_integer(const Mat& w, int first, int rows, const Operand& x, int token, Vf out[N]) {
   const int blocks = blocks_of(x.cols);
   alignas(64) std::byte copy[kPanel * F::kBytes];
   for (int block = 0; block < blocks; ++block) {
-    const Walk walk = rows_at(w, first, rows, int64_t{block} * F::kBytes, F::kBytes, copy);
+    const auto at = Lie::at(w, first, rows, block, F::kBytes, copy);
     const Tokens<N> tokens = tokens_at<N>(x, token, block);
     const auto prefetch = [&](auto c) MINKE_INLINED {
       constexpr int n = kPanel / F::kChunks;
-      prefetch_ahead<kPanel>(w, first, block, F::kBytes, c * n, c * n + n);
+      Lie::template prefetch<N>(w, first, block, c * n, c * n + n);
     };
     if constexpr (N == 1) {
       if (tokens.rest(Index<0>{}))
-        add_block<F, 1, true>(walk, tokens, out, prefetch);
+        add_block<F, 1, true>(at, tokens, out, prefetch);
       else
-        add_block<F, 1, false>(walk, tokens, out, prefetch);
+        add_block<F, 1, false>(at, tokens, out, prefetch);
     } else {
-      add_block<F, N, false>(walk, tokens, out, prefetch);
+      add_block<F, N, false>(at, tokens, out, prefetch);
       uint32_t any = 0;
       unroll<N>([&](auto t) MINKE_INLINED { any |= tokens.rest(t); });
-      if (any != 0) add_rests<F, N>(walk, tokens, out);
+      if (any != 0) add_rests<F, N>(at, tokens, out);
     }
   }
 }
@@ -287,11 +287,11 @@ MINKE_INLINE Vf finish(const Group& g, const QuantTile<T>& x, int t, int i, Vi s
 }
 
 // out[t] += 32 columns times token t, rest += the same times its rest.
-template <typename F, int N, bool kRest, typename X>
-MINKE_INLINE void add_group(const Walk& walk, const X& x, int i, Vf out[N], Vf& rest) {
+template <typename F, int N, bool kRest, typename At, typename X>
+MINKE_INLINE void add_group(const At& at, const X& x, int i, Vf out[N], Vf& rest) {
   ScaledGroup<F, N, kRest, X> g{x, {}, {}, {}};
   g.dots.clear(x, i);
-  F::unpack(walk.base + i * F::kBytes, walk.stride, i, g);
+  F::unpack(at.group(i * F::kBytes), i, g);
   unroll<N>([&](auto t) MINKE_INLINED {
     out[t] = x.at(t, [&](const auto& tile, auto j)
                          MINKE_INLINED { return finish<F>(g, tile, j, i, g.dots.sum[t], out[t]); });
@@ -300,50 +300,49 @@ MINKE_INLINE void add_group(const Walk& walk, const X& x, int i, Vf out[N], Vf& 
 }
 
 // The groups of one token's rest alone.
-template <typename F>
-void add_groups(const Walk& walk, const QuantTile<1>& x, uint32_t groups, Vf& rest) {
+template <typename F, typename At>
+void add_groups(const At& at, const QuantTile<1>& x, uint32_t groups, Vf& rest) {
   Vf none;
   for (; groups != 0; groups &= groups - 1)
-    add_group<F, 1, false>(walk, Rests<1>{{&x}}, __builtin_ctz(groups), &rest, none);
+    add_group<F, 1, false>(at, Rests<1>{{&x}}, __builtin_ctz(groups), &rest, none);
 }
 
-template <typename F, int N>
+template <typename F, int N, typename Lie>
 MINKE_INLINE void stream_scaled(const Mat& w, int first, int rows, const Operand& x, int token, Vf out[N]) {
   const int blocks = blocks_of(x.cols);
   alignas(64) std::byte copy[kPanel * F::kBytes * 8];
   for (int block = 0; block < blocks; ++block) {
     const int groups = std::min(8, (x.cols - block * kBlock) / 32);
-    const Walk walk =
-        rows_at(w, first, rows, int64_t{block} * F::kBytes * 8, int64_t{groups} * F::kBytes, copy);
+    const auto at = Lie::at(w, first, rows, block, int64_t{groups} * F::kBytes, copy);
     const Tokens<N> tokens = tokens_at<N>(x, token, block);
     Vf rest[N];
     unroll<N>([&](auto t) MINKE_INLINED { rest[t] = zero_f(); });
     for (int i = 0; i < groups; ++i) {
-      prefetch_ahead<kPanel>(w, first, block, F::kBytes * 8, 2 * i, 2 * i + 2);
+      Lie::template prefetch<N>(w, first, block, 2 * i, 2 * i + 2);
       if (N == 1 && (tokens.rest(Index<0>{}) >> i & 1))
-        add_group<F, N, N == 1>(walk, tokens, i, out, rest[0]);
+        add_group<F, N, N == 1>(at, tokens, i, out, rest[0]);
       else
-        add_group<F, N, false>(walk, tokens, i, out, rest[0]);
+        add_group<F, N, false>(at, tokens, i, out, rest[0]);
     }
     unroll<N>([&](auto t) MINKE_INLINED {
       const uint32_t which = tokens.rest(t);
       if (which == 0) return;
-      if constexpr (N > 1) add_groups<F>(walk, tokens.rests[t], which, rest[t]);
+      if constexpr (N > 1) add_groups<F>(at, tokens.rests[t], which, rest[t]);
       out[t] = add(out[t], rest[t]);  // as multiply_rest does
     });
   }
 }
 
 // out[t * stride + r] (+)= W[first + r] . x[token + t] for up to kPanel rows and N tokens.
-template <typename F, int N>
+template <typename F, int N, typename Lie = AsFiled<F>>
 void stream(const Mat& w, int first, int rows, const Operand& x, int token, float* out, int64_t stride,
             bool accumulate) {
   Vf sum[N];
   unroll<N>([&](auto t) MINKE_INLINED { sum[t] = zero_f(); });
   if constexpr (F::kIntegerScales)
-    stream_integer<F, N>(w, first, rows, x, token, sum);
+    stream_integer<F, N, Lie>(w, first, rows, x, token, sum);
   else
-    stream_scaled<F, N>(w, first, rows, x, token, sum);
+    stream_scaled<F, N, Lie>(w, first, rows, x, token, sum);
   unroll<N>([&](auto t) MINKE_INLINED {
     float* to = out + t * stride;
     store_first(to, accumulate ? add(load_first(to, rows), sum[t]) : sum[t], rows);

@@ -18,7 +18,7 @@ namespace minke {
 namespace {
 
 bool gemv(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add) {
-  if (x.grain == Grain::f32) return false;
+  if (x.grain == Grain::f32 || w.interleaved) return false;
   return with_unpacker(w.format, [&](auto f) {
     for (int r = 0; r < rows; r += kPanel)
       stream<decltype(f), 1>(w, first_row + r, std::min(kPanel, rows - r), x, 0, out + r, 0, add);

@@ -8,16 +8,17 @@
 #define MINKE_JOIN(a, b) MINKE_JOIN_(a, b)
 #define MINKE_FILL(part) MINKE_JOIN(fill_##part##_, MINKE_ISA)
 
-#define MINKE_DECLARE_FILLS(isa)       \
-  void fill_operand_##isa(Kernels&);   \
-  void fill_gemm_##isa(Kernels&);      \
-  void fill_gemv_##isa(Kernels&);      \
-  void fill_few_##isa(Kernels&);       \
-  void fill_vector_##isa(Kernels&);    \
-  void fill_attention_##isa(Kernels&); \
-  void fill_kv_rows_##isa(Kernels&);   \
-  void fill_dense_##isa(Kernels&);     \
-  void fill_training_##isa(Kernels&);  \
+#define MINKE_DECLARE_FILLS(isa)             \
+  void fill_operand_##isa(Kernels&);         \
+  void fill_gemm_##isa(Kernels&);            \
+  void fill_gemv_##isa(Kernels&);            \
+  void fill_few_##isa(Kernels&);             \
+  void fill_few_interleaved_##isa(Kernels&); \
+  void fill_vector_##isa(Kernels&);          \
+  void fill_attention_##isa(Kernels&);       \
+  void fill_kv_rows_##isa(Kernels&);         \
+  void fill_dense_##isa(Kernels&);           \
+  void fill_training_##isa(Kernels&);        \
   void fill_probe_##isa(Kernels&);
 
 namespace minke {

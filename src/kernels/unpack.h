@@ -13,15 +13,16 @@
 //
 // What takes them, `to`, has codes(k, word) for columns 4 k .. 4 k + 3, and set_scale(i, word),
 // set_mins(j, word) (sub-blocks 2 j, 2 j + 1 as 16-bit pairs), set_d(v), set_dmin(v), or set_fscale(i, v),
-// set_fmin(i, v). 16 rows lie from `base`, `stride` bytes apart. Indices are compile-time ones, but for i of
+// set_fmin(i, v). `at` is where a block of 16 rows lies (rows.h). Indices are compile-time ones, but for i of
 // 32-column formats.
 //
-//   256 columns      header(base, stride, to) first; it returns what codes<c>(base, stride, header, to) is
+//   256 columns      header(at, to) first; it returns what codes<c>(at, header, to) is
 //                    given. c < kChunks; a chunk has all codes of its 256 / kSub / kChunks sub-blocks, and
 //                    the four words of a sub-block of 16 come one after the other.
-//   32 columns       unpack(base, stride, i, to): all of group i, base being at the group
+//   32 columns       unpack(at, i, to): all of group i, `at` being at the group
 
 #include "kernels/panel.h"
+#include "kernels/rows.h"
 #include "kernels/unpack_grid.h"
 
 namespace minke {
@@ -29,12 +30,12 @@ namespace {
 
 // ---- 32 columns under f16 scales
 
-// The 16 bytes of nibbles at `base` to codes: low nibbles are columns 0..15, high ones 16..31. `change` maps
+// The 16 bytes of nibbles at `offset` to codes: low nibbles are columns 0..15, high ones 16..31. `change` maps
 // four nibbles.
-template <typename To, typename Change>
-MINKE_INLINE void unpack_nibbles(const std::byte* base, int64_t stride, int sub, To& to, Change change) {
+template <typename At, typename To, typename Change>
+MINKE_INLINE void unpack_nibbles(const At& at, int offset, int sub, To& to, Change change) {
   Vi w[4];
-  transpose4(base, stride, w);
+  at.words(offset, w);
   unroll<4>([&](auto j) MINKE_INLINED {
     to.codes(8 * sub + j, change(nibbles(w[j]), j));
     to.codes(8 * sub + 4 + j, change(nibbles(shr<4>(w[j])), Index<4 + j>{}));
@@ -49,19 +50,14 @@ MINKE_INLINE Vi moved(Vi word) {
   return word;
 }
 
-// The f16 at base of each of 16 rows; the two bytes after it must be there to read.
-MINKE_INLINE Vf column_f16(const std::byte* base, int64_t stride) {
-  return half_to_float(column_u32(base, stride));
-}
-
 struct UnpackQ4_0 {
   static constexpr Format kFormat = Format::q4_0;
   static constexpr int kBytes = 18, kSub = 32, kOffset = 8, kLargest = 15;
   static constexpr bool kMin = false, kIntegerScales = false;
-  template <typename To>
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
-    to.set_fscale(i, column_f16(base, stride));
-    unpack_nibbles(base + 2, stride, i, to, [](Vi n, auto) { return n; });
+  template <typename At, typename To>
+  static MINKE_INLINE void unpack(const At& at, int i, To& to) {
+    to.set_fscale(i, at.half(0));
+    unpack_nibbles(at, 2, i, to, [](Vi n, auto) { return n; });
   }
 };
 
@@ -69,11 +65,11 @@ struct UnpackQ4_1 {
   static constexpr Format kFormat = Format::q4_1;
   static constexpr int kBytes = 20, kSub = 32, kOffset = 0, kLargest = 15;
   static constexpr bool kMin = true, kIntegerScales = false;
-  template <typename To>
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
-    to.set_fscale(i, column_f16(base, stride));
-    to.set_fmin(i, column_f16(base + 2, stride));
-    unpack_nibbles(base + 4, stride, i, to, [](Vi n, auto) { return n; });
+  template <typename At, typename To>
+  static MINKE_INLINE void unpack(const At& at, int i, To& to) {
+    to.set_fscale(i, at.half(0));
+    to.set_fmin(i, at.half(2));
+    unpack_nibbles(at, 4, i, to, [](Vi n, auto) { return n; });
   }
 };
 
@@ -81,11 +77,11 @@ struct UnpackQ5_0 {
   static constexpr Format kFormat = Format::q5_0;
   static constexpr int kBytes = 22, kSub = 32, kOffset = 16, kLargest = 31;
   static constexpr bool kMin = false, kIntegerScales = false;
-  template <typename To>
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
-    to.set_fscale(i, column_f16(base, stride));
-    const Vi high = column_u32(base + 2, stride);
-    unpack_nibbles(base + 6, stride, i, to,
+  template <typename At, typename To>
+  static MINKE_INLINE void unpack(const At& at, int i, To& to) {
+    to.set_fscale(i, at.half(0));
+    const Vi high = at.word(2);
+    unpack_nibbles(at, 6, i, to,
                    [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
   }
 };
@@ -94,12 +90,12 @@ struct UnpackQ5_1 {
   static constexpr Format kFormat = Format::q5_1;
   static constexpr int kBytes = 24, kSub = 32, kOffset = 0, kLargest = 31;
   static constexpr bool kMin = true, kIntegerScales = false;
-  template <typename To>
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
-    to.set_fscale(i, column_f16(base, stride));
-    to.set_fmin(i, column_f16(base + 2, stride));
-    const Vi high = column_u32(base + 4, stride);
-    unpack_nibbles(base + 8, stride, i, to,
+  template <typename At, typename To>
+  static MINKE_INLINE void unpack(const At& at, int i, To& to) {
+    to.set_fscale(i, at.half(0));
+    to.set_fmin(i, at.half(2));
+    const Vi high = at.word(4);
+    unpack_nibbles(at, 8, i, to,
                    [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
   }
 };
@@ -108,12 +104,12 @@ struct UnpackQ8_0 {
   static constexpr Format kFormat = Format::q8_0;
   static constexpr int kBytes = 34, kSub = 32, kOffset = 128, kLargest = 255;
   static constexpr bool kMin = false, kIntegerScales = false;
-  template <typename To>
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
-    to.set_fscale(i, column_f16(base, stride));
+  template <typename At, typename To>
+  static MINKE_INLINE void unpack(const At& at, int i, To& to) {
+    to.set_fscale(i, at.half(0));
     for (int h = 0; h < 2; ++h) {
       Vi w[4];
-      transpose4(base + 2 + 16 * h, stride, w);
+      at.words(2 + 16 * h, w);
       unroll<4>([&](auto j)
                     MINKE_INLINED { to.codes(8 * i + 4 * h + j, wide_codes(bit_xor(w[j], bytes_of(128)))); });
     }
@@ -132,10 +128,10 @@ struct UnpackIq4Nl {
   static constexpr Format kFormat = Format::iq4_nl;
   static constexpr int kBytes = 18, kSub = 32, kOffset = 128, kLargest = 255;
   static constexpr bool kMin = false, kIntegerScales = false;
-  template <typename To>
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
-    to.set_fscale(i, column_f16(base, stride));
-    unpack_nibbles(base + 2, stride, i, to, [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
+  template <typename At, typename To>
+  static MINKE_INLINE void unpack(const At& at, int i, To& to) {
+    to.set_fscale(i, at.half(0));
+    unpack_nibbles(at, 2, i, to, [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
   }
 };
 
@@ -146,15 +142,15 @@ struct UnpackMxfp4 {
   static constexpr Format kFormat = Format::mxfp4;
   static constexpr int kBytes = 17, kSub = 32, kOffset = 16, kLargest = 28;
   static constexpr bool kMin = false, kIntegerScales = false;
-  template <typename To>
-  static MINKE_INLINE void unpack(const std::byte* base, int64_t stride, int i, To& to) {
+  template <typename At, typename To>
+  static MINKE_INLINE void unpack(const At& at, int i, To& to) {
     alignas(64) uint32_t power[kPanel];
     for (int r = 0; r < kPanel; ++r) {  // 2^(e - 128); the two least exponents are f32 subnormals
-      const uint32_t e = static_cast<uint8_t>(base[r * stride]);
+      const uint32_t e = static_cast<uint8_t>(at.base[r * at.stride]);
       power[r] = e < 2 ? 0x00200000u << e : (e - 1) << 23;
     }
     to.set_fscale(i, as_float(load(reinterpret_cast<const int32_t*>(power))));
-    unpack_nibbles(base + 1, stride, i, to, [](Vi n, auto) { return lookup16(n, kMxfp4Codes); });
+    unpack_nibbles(at, 1, i, to, [](Vi n, auto) { return lookup16(n, kMxfp4Codes); });
   }
 };
 
@@ -178,10 +174,10 @@ MINKE_INLINE void set_mins4(Vi word, To& to) {
 }
 
 // The header Q4_K and Q5_K share: d, dmin and eight 6-bit pairs in 12 bytes.
-template <typename To>
-MINKE_INLINE void unpack_k_header(const std::byte* base, int64_t stride, To& to) {
+template <typename At, typename To>
+MINKE_INLINE void unpack_k_header(const At& at, To& to) {
   Vi h[4];
-  transpose4(base, stride, h);
+  at.words(0, h);
   set_super_scales(h[0], to);
   set_scales4<0>(bit_and(h[1], bytes_of(63)), to);
   set_mins4<0>(bit_and(h[2], bytes_of(63)), to);
@@ -193,16 +189,16 @@ struct UnpackQ4K {
   static constexpr Format kFormat = Format::q4_k;
   static constexpr int kBytes = 144, kSub = 32, kOffset = 0, kLargest = 15, kChunks = 4;
   static constexpr bool kMin = true, kIntegerScales = true;
-  template <typename To>
-  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
-    unpack_k_header(base, stride, to);
+  template <typename At, typename To>
+  static MINKE_INLINE NoHeader header(const At& at, To& to) {
+    unpack_k_header(at, to);
     return {};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
     unroll<2>([&](auto half) MINKE_INLINED {  // 16 bytes: half of two neighbouring sub-blocks
       Vi w[4];
-      transpose4(base + 16 + 32 * c + 16 * half, stride, w);
+      at.words(16 + 32 * c + 16 * half, w);
       unroll<4>([&](auto j) MINKE_INLINED {
         constexpr int k = 16 * c + 4 * half + j;
         to.codes(Index<k>{}, nibbles(w[j]));
@@ -219,19 +215,19 @@ struct UnpackQ5K {
   struct Header {
     Vi high[2][4];  // bit i of each byte belongs to sub-block i
   };
-  template <typename To>
-  static MINKE_INLINE Header header(const std::byte* base, int64_t stride, To& to) {
-    unpack_k_header(base, stride, to);
+  template <typename At, typename To>
+  static MINKE_INLINE Header header(const At& at, To& to) {
+    unpack_k_header(at, to);
     Header h;
-    transpose4(base + 16, stride, h.high[0]);
-    transpose4(base + 32, stride, h.high[1]);
+    at.words(16, h.high[0]);
+    at.words(32, h.high[1]);
     return h;
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const Header& h, To& to) {
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const Header& h, To& to) {
     unroll<2>([&](auto half) MINKE_INLINED {
       Vi w[4];
-      transpose4(base + 48 + 32 * c + 16 * half, stride, w);
+      at.words(48 + 32 * c + 16 * half, w);
       unroll<4>([&](auto j) MINKE_INLINED {
         constexpr int k = 16 * c + 4 * half + j;
         const Vi low_bit = bit_and(moved<4 - 2 * c>(h.high[half][j]), bytes_of(16));
@@ -247,25 +243,25 @@ struct UnpackQ6K {
   static constexpr Format kFormat = Format::q6_k;
   static constexpr int kBytes = 210, kSub = 16, kOffset = 32, kLargest = 63, kChunks = 2;
   static constexpr bool kMin = false, kIntegerScales = true;
-  template <typename To>
-  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
+  template <typename At, typename To>
+  static MINKE_INLINE NoHeader header(const At& at, To& to) {
     Vi w[4];
-    to.set_d(half_to_float(shr<16>(column_u32(base + 206, stride))));
-    transpose4(base + 192, stride, w);
+    to.set_d(at.last_half(208));
+    at.words(192, w);
     unroll<4>([&](auto j) MINKE_INLINED {
       unroll<4>([&](auto i)
                     MINKE_INLINED { to.set_scale(Index<4 * j + i>{}, sar<24>(shl<24 - 8 * i>(w[j]))); });
     });
     return {};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
     unroll<2>([&](auto part) MINKE_INLINED {  // columns 16 part .. 16 part + 15 of each group of 32
       Vi top[4];
-      transpose4(base + 128 + 32 * c + 16 * part, stride, top);
+      at.words(128 + 32 * c + 16 * part, top);
       unroll<2>([&](auto g) MINKE_INLINED {  // groups g and g + 2 share these 16 bytes
         Vi low[4];
-        transpose4(base + 64 * c + 32 * g + 16 * part, stride, low);
+        at.words(64 * c + 32 * g + 16 * part, low);
         constexpr int k = 32 * c + 8 * g + 4 * part;
         unroll<4>([&](auto j) MINKE_INLINED {
           const Vi high = bit_and(moved<4 - 2 * g>(top[j]), bytes_of(0x30));
@@ -287,10 +283,10 @@ struct UnpackQ3K {
   struct Header {
     Vi mask[2][4];  // bit i of each byte belongs to columns 32 i .. 32 i + 31
   };
-  template <typename To>
-  static MINKE_INLINE Header header(const std::byte* base, int64_t stride, To& to) {
+  template <typename At, typename To>
+  static MINKE_INLINE Header header(const At& at, To& to) {
     Vi w[4];
-    transpose4(base + 94, stride, w);  // the last 16 bytes: two of qs, 12 of scales, d
+    at.words(94, w);  // the last 16 bytes: two of qs, 12 of scales, d
     to.set_d(half_to_float(shr<16>(w[3])));
     const Vi low[2] = {bit_or(shr<16>(w[0]), shl<16>(w[1])), bit_or(shr<16>(w[1]), shl<16>(w[2]))};
     const Vi high = bit_or(shr<16>(w[2]), shl<16>(w[3]));
@@ -301,15 +297,15 @@ struct UnpackQ3K {
                     MINKE_INLINED { to.set_scale(Index<4 * j + i>{}, sub(byte_of<i>(word), set1(32))); });
     });
     Header h;
-    transpose4(base, stride, h.mask[0]);
-    transpose4(base + 16, stride, h.mask[1]);
+    at.words(0, h.mask[0]);
+    at.words(16, h.mask[1]);
     return h;
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const Header& h, To& to) {
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const Header& h, To& to) {
     unroll<2>([&](auto part) MINKE_INLINED {
       Vi q[4];
-      transpose4(base + 32 + 32 * c + 16 * part, stride, q);
+      at.words(32 + 32 * c + 16 * part, q);
       unroll<4>([&](auto g) MINKE_INLINED {
         unroll<4>([&](auto j) MINKE_INLINED {
           const Vi two = bit_and(shr<2 * g>(q[j]), bytes_of(3));
@@ -325,23 +321,23 @@ struct UnpackQ2K {
   static constexpr Format kFormat = Format::q2_k;
   static constexpr int kBytes = 84, kSub = 16, kOffset = 0, kLargest = 3, kChunks = 2;
   static constexpr bool kMin = true, kIntegerScales = true;
-  template <typename To>
-  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
+  template <typename At, typename To>
+  static MINKE_INLINE NoHeader header(const At& at, To& to) {
     Vi w[4];
-    transpose4(base + 68, stride, w);  // the last 16 bytes, d and dmin at the end
+    at.words(68, w);  // the last 16 bytes, d and dmin at the end
     set_super_scales(w[3], to);
-    transpose4(base, stride, w);
+    at.words(0, w);
     unroll<4>([&](auto j) MINKE_INLINED {
       set_scales4<4 * j>(nibbles(w[j]), to);
       set_mins4<4 * j>(nibbles(shr<4>(w[j])), to);
     });
     return {};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
     unroll<2>([&](auto part) MINKE_INLINED {
       Vi q[4];
-      transpose4(base + 16 + 32 * c + 16 * part, stride, q);
+      at.words(16 + 32 * c + 16 * part, q);
       unroll<4>([&](auto g) MINKE_INLINED {
         unroll<4>([&](auto j) MINKE_INLINED {
           to.codes(Index<32 * c + 8 * g + 4 * part + j>{}, bit_and(shr<2 * g>(q[j]), bytes_of(3)));
@@ -355,10 +351,10 @@ struct UnpackIq4Xs {
   static constexpr Format kFormat = Format::iq4_xs;
   static constexpr int kBytes = 136, kSub = 32, kOffset = 128, kLargest = 255, kChunks = 8;
   static constexpr bool kMin = false, kIntegerScales = true;
-  template <typename To>
-  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
+  template <typename At, typename To>
+  static MINKE_INLINE NoHeader header(const At& at, To& to) {
     Vi w[4];
-    transpose4(base, stride, w);  // d, scales_h, scales_l[4], the first of qs
+    at.words(0, w);  // d, scales_h, scales_l[4], the first of qs
     to.set_d(half_to_float(bit_and(w[0], set1(0xffff))));
     unroll<8>([&](auto i) MINKE_INLINED {
       const Vi low = bit_and(shr<4 * i>(w[1]), set1(15)), high = bit_and(shr<16 + 2 * i>(w[0]), set1(3));
@@ -366,9 +362,9 @@ struct UnpackIq4Xs {
     });
     return {};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
-    unpack_nibbles(base + 8 + 16 * c, stride, Index<c>{}, to,
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
+    unpack_nibbles(at, 8 + 16 * c, Index<c>{}, to,
                    [](Vi n, auto) { return wide_codes(lookup16(n, kIq4Codes)); });
   }
 };

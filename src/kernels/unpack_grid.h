@@ -73,24 +73,24 @@ MINKE_INLINE void set_odd_scales8(Vi word, To& to) {
                 MINKE_INLINED { to.set_scale(Index<at + i>{}, odd_scale(bits_of(shr<4 * i>(word), 15))); });
 }
 
-// The f16 at base of each row, times a power of two.
-template <typename To>
-MINKE_INLINE void set_scaled_d(const std::byte* base, int64_t stride, float power, To& to) {
-  to.set_d(mul(half_to_float(column_u32(base, stride)), set1(power)));
+// The f16 at the start of each row, times a power of two.
+template <typename At, typename To>
+MINKE_INLINE void set_scaled_d(const At& at, float power, To& to) {
+  to.set_d(mul(at.half(0), set1(power)));
 }
 
 struct UnpackIq2Xxs {
   static constexpr Format kFormat = Format::iq2_xxs;
   static constexpr int kBytes = 66, kSub = 32, kOffset = 128, kLargest = 255, kChunks = 8;
   static constexpr bool kMin = false, kIntegerScales = true;
-  template <typename To>
-  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
-    set_scaled_d(base, stride, 0.125f, to);
+  template <typename At, typename To>
+  static MINKE_INLINE NoHeader header(const At& at, To& to) {
+    set_scaled_d(at, 0.125f, to);
     return {};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
-    const Vi q = column_u32(base + 2 + 8 * c, stride), rest = column_u32(base + 6 + 8 * c, stride);
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
+    const Vi q = at.word(2 + 8 * c), rest = at.word(6 + 8 * c);
     to.set_scale(Index<c>{}, odd_scale(shr<28>(rest)));
     const Vi index[4] = {byte_of<0>(q), byte_of<1>(q), byte_of<2>(q), byte_of<3>(q)};
     Vi v[8];
@@ -103,16 +103,16 @@ struct UnpackIq2Xs {
   static constexpr Format kFormat = Format::iq2_xs;
   static constexpr int kBytes = 74, kSub = 16, kOffset = 64, kLargest = 107, kChunks = 8;
   static constexpr bool kMin = false, kIntegerScales = true;
-  template <typename To>
-  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
-    set_scaled_d(base, stride, 0.125f, to);
-    set_odd_scales8<0>(column_u32(base + 66, stride), to);
-    set_odd_scales8<8>(column_u32(base + 70, stride), to);
+  template <typename At, typename To>
+  static MINKE_INLINE NoHeader header(const At& at, To& to) {
+    set_scaled_d(at, 0.125f, to);
+    set_odd_scales8<0>(at.word(66), to);
+    set_odd_scales8<8>(at.word(70), to);
     return {};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
-    const Vi q[2] = {column_u32(base + 2 + 8 * c, stride), column_u32(base + 6 + 8 * c, stride)};
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
+    const Vi q[2] = {at.word(2 + 8 * c), at.word(6 + 8 * c)};
     const Vi index[4] = {bits_of(q[0], 511), bits_of(shr<16>(q[0]), 511), bits_of(q[1], 511),
                          bits_of(shr<16>(q[1]), 511)};
     Vi v[8];
@@ -128,16 +128,16 @@ struct UnpackIq2S {
   struct Header {
     Vi high[2];  // two bits of each index, 32 columns a byte
   };
-  template <typename To>
-  static MINKE_INLINE Header header(const std::byte* base, int64_t stride, To& to) {
-    set_scaled_d(base, stride, 0.125f, to);
-    set_odd_scales8<0>(column_u32(base + 74, stride), to);
-    set_odd_scales8<8>(column_u32(base + 78, stride), to);
-    return {{column_u32(base + 66, stride), column_u32(base + 70, stride)}};
+  template <typename At, typename To>
+  static MINKE_INLINE Header header(const At& at, To& to) {
+    set_scaled_d(at, 0.125f, to);
+    set_odd_scales8<0>(at.word(74), to);
+    set_odd_scales8<8>(at.word(78), to);
+    return {{at.word(66), at.word(70)}};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const Header& header, To& to) {
-    const Vi q = column_u32(base + 2 + 4 * c, stride), signs = column_u32(base + 34 + 4 * c, stride);
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const Header& header, To& to) {
+    const Vi q = at.word(2 + 4 * c), signs = at.word(34 + 4 * c);
     const Vi high = byte_of<c % 4>(header.high[c / 4]);
     Vi index[4], v[8];
     unroll<4>([&](auto p)
@@ -151,15 +151,15 @@ struct UnpackIq3Xxs {
   static constexpr Format kFormat = Format::iq3_xxs;
   static constexpr int kBytes = 98, kSub = 32, kOffset = 128, kLargest = 255, kChunks = 8;
   static constexpr bool kMin = false, kIntegerScales = true;
-  template <typename To>
-  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
-    set_scaled_d(base, stride, 0.25f, to);
+  template <typename At, typename To>
+  static MINKE_INLINE NoHeader header(const At& at, To& to) {
+    set_scaled_d(at, 0.25f, to);
     return {};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
-    const Vi q[2] = {column_u32(base + 2 + 8 * c, stride), column_u32(base + 6 + 8 * c, stride)};
-    const Vi rest = column_u32(base + 66 + 4 * c, stride);
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
+    const Vi q[2] = {at.word(2 + 8 * c), at.word(6 + 8 * c)};
+    const Vi rest = at.word(66 + 4 * c);
     to.set_scale(Index<c>{}, odd_scale(shr<28>(rest)));
     Vi index[8], v[8];
     unroll<8>([&](auto f) MINKE_INLINED { index[f] = byte_of<f % 4>(q[f / 4]); });
@@ -175,16 +175,16 @@ struct UnpackIq3S {
   struct Header {
     Vi high[2];  // a bit of each index, 32 columns a byte
   };
-  template <typename To>
-  static MINKE_INLINE Header header(const std::byte* base, int64_t stride, To& to) {
-    set_scaled_d(base, stride, 1.0f, to);
-    set_odd_scales8<0>(column_u32(base + 106, stride), to);
-    return {{column_u32(base + 66, stride), column_u32(base + 70, stride)}};
+  template <typename At, typename To>
+  static MINKE_INLINE Header header(const At& at, To& to) {
+    set_scaled_d(at, 1.0f, to);
+    set_odd_scales8<0>(at.word(106), to);
+    return {{at.word(66), at.word(70)}};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const Header& header, To& to) {
-    const Vi q[2] = {column_u32(base + 2 + 8 * c, stride), column_u32(base + 6 + 8 * c, stride)};
-    const Vi signs = column_u32(base + 74 + 4 * c, stride), high = byte_of<c % 4>(header.high[c / 4]);
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const Header& header, To& to) {
+    const Vi q[2] = {at.word(2 + 8 * c), at.word(6 + 8 * c)};
+    const Vi signs = at.word(74 + 4 * c), high = byte_of<c % 4>(header.high[c / 4]);
     Vi index[8], v[8];
     unroll<8>([&](auto f) MINKE_INLINED {
       index[f] = bit_or(byte_of<f % 4>(q[f / 4]), shl<8>(bits_of(shr<f>(high), 1)));
@@ -207,15 +207,15 @@ struct UnpackIq1S {
   static constexpr int kBytes = 50, kSub = 16, kOffset = 16, kLargest = 25,
                        kChunks = 8;  // 32 share a scale, in truth
   static constexpr bool kMin = false, kIntegerScales = true;
-  template <typename To>
-  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
-    set_scaled_d(base, stride, 0.125f, to);
+  template <typename At, typename To>
+  static MINKE_INLINE NoHeader header(const At& at, To& to) {
+    set_scaled_d(at, 0.125f, to);
     return {};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
-    const Vi q = column_u32(base + 2 + 4 * c, stride);
-    const Vi high = shr<c % 2 * 16>(column_u32(base + 34 + c / 2 * 4, stride));
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
+    const Vi q = at.word(2 + 4 * c);
+    const Vi high = shr<c % 2 * 16>(at.word(34 + c / 2 * 4));
     const Vi scale = odd_scale(bits_of(shr<12>(high), 7)), down = bits_of(shr<15>(high), 1);
     to.set_scale(Index<2 * c>{}, scale);
     to.set_scale(Index<2 * c + 1>{}, scale);
@@ -231,9 +231,9 @@ struct UnpackIq1M {
   static constexpr Format kFormat = Format::iq1_m;
   static constexpr int kBytes = 56, kSub = 16, kOffset = 16, kLargest = 25, kChunks = 8;
   static constexpr bool kMin = false, kIntegerScales = true;
-  template <typename To>
-  static MINKE_INLINE NoHeader header(const std::byte* base, int64_t stride, To& to) {
-    const Vi w[2] = {column_u32(base + 48, stride), column_u32(base + 52, stride)};
+  template <typename At, typename To>
+  static MINKE_INLINE NoHeader header(const At& at, To& to) {
+    const Vi w[2] = {at.word(48), at.word(52)};
     const Vi low = bit_or(bits_of(shr<12>(w[0]), 15), shl<4>(shr<28>(w[0])));
     const Vi high = bit_or(bits_of(shr<12>(w[1]), 15), shl<4>(shr<28>(w[1])));
     to.set_d(mul(half_to_float(bit_or(low, shl<8>(high))), set1(0.125f)));
@@ -242,9 +242,9 @@ struct UnpackIq1M {
     });
     return {};
   }
-  template <int c, typename To>
-  static MINKE_INLINE void codes(const std::byte* base, int64_t stride, const NoHeader&, To& to) {
-    const Vi q = column_u32(base + 4 * c, stride), high = column_u32(base + 32 + 2 * c, stride);
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
+    const Vi q = at.word(4 * c), high = at.word(32 + 2 * c);
     Vi index[4], v[8];
     unroll<4>([&](auto p)
                   MINKE_INLINED { index[p] = bit_or(byte_of<p>(q), shl<8>(bits_of(shr<4 * p>(high), 7))); });

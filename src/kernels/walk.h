@@ -5,15 +5,10 @@
 #include <cstring>
 
 #include "kernels/operand.h"
-#include "kernels/simd.h"
+#include "kernels/rows.h"
 
 namespace minke {
 namespace {
-
-struct Walk {
-  const std::byte* base;  // the first row's block, or the copy's
-  int64_t stride;
-};
 
 // Rows [first, first + rows) of block bytes at `offset`: in place where 16 are there, else copied to `copy`
 // with zeros after them.
@@ -45,14 +40,49 @@ MINKE_INLINE void prefetch_block(const Mat& w, int first, int block, int64_t byt
     for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b, 0, kLocality);
 }
 
-// From memory into L2 what is read some time from now, and from there into L1 what is read soon. Without the
-// second step decode of a Q4_K model was at 72 % of the read limit, with it at 81 %; straight into L1 from
-// memory it was slower than without any.
-template <int kRows>
+// From memory into L2 what is read some time from now, and from there into L1 what is read kSoon blocks from
+// now. Without the second step decode of a Q4_K model was at 72 % of the read limit, with it at 81 %; straight
+// into L1 from memory it was slower than without any.
+template <int kRows, int kSoon>
 MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
   prefetch_block<kRows, 12 * kPanel / kRows, 2>(w, first, block, bytes, from, to);
-  prefetch_block<kRows, 2, 3>(w, first, block, bytes, from, to);
+  prefetch_block<kRows, kSoon, 3>(w, first, block, bytes, from, to);
 }
+
+// The two ways in which a matrix can lie: at(w, first, rows, block, bytes, copy) is 16 rows at a block of 256
+// columns, of which `bytes` of each row are there, and prefetch<N>(w, first, block, from, to) prefetches what
+// sixteenths [from, to) of a block are worth, for products with N tokens.
+template <typename F>
+struct AsFiled {
+  static constexpr int kStep = F::kIntegerScales ? F::kBytes : F::kBytes * 8;  // bytes of 256 columns
+  static MINKE_INLINE Walk at(const Mat& w, int first, int rows, int block, int64_t bytes, std::byte* copy) {
+    return rows_at(w, first, rows, int64_t{block} * kStep, bytes, copy);
+  }
+  // Tokens want some of L1 for themselves: eight rows of Q6_K were 8 % faster with one block than with two.
+  template <int N>
+  static MINKE_INLINE void prefetch(const Mat& w, int first, int block, int from, int to) {
+    prefetch_ahead<kPanel, N == 1 ? 2 : 1>(w, first, block, kStep, from, to);
+  }
+};
+
+// Matrices of interleaved rows have no groups of fewer than 16, and are read from one end to the other.
+template <typename F>
+struct AsInterleaved {
+  static constexpr int kStep = AsFiled<F>::kStep;
+  static MINKE_INLINE const std::byte* block_at(const Mat& w, int first, int block) {
+    return w.row(first) + int64_t{kPanel} * kStep * block;
+  }
+  static MINKE_INLINE Interleaved<F::kFormat> at(const Mat& w, int first, int, int block, int64_t,
+                                                 std::byte*) {
+    return {block_at(w, first, block)};
+  }
+  // Straight into L1, one row was 7 % faster and eight rows of Q6_K 35 % slower.
+  template <int N>
+  static MINKE_INLINE void prefetch(const Mat& w, int first, int block, int from, int to) {
+    const std::byte* p = block_at(w, first, block) + (N <= 2 ? 4096 : 8192);
+    for (int b = from * kStep; b < to * kStep; b += 64) __builtin_prefetch(p + b, 0, N <= 2 ? 3 : 2);
+  }
+};
 
 }  // namespace
 }  // namespace minke

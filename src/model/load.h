@@ -39,9 +39,10 @@ struct LoadOptions {
 
 // What was done to a model's weights after loading (placement.h).
 struct Placement {
-  int64_t copied = 0;    // bytes of copies in the program's own memory, all together
-  int64_t replaced = 0;  // bytes of the files that copies stand for
-  int64_t locked = 0;    // bytes of the files that must stay in memory
+  int64_t copied = 0;       // bytes of copies in the program's own memory, all together
+  int64_t replaced = 0;     // bytes of the files that copies stand for
+  int64_t interleaved = 0;  // of them, bytes in the order that products read
+  int64_t locked = 0;       // bytes of the files that must stay in memory
   std::vector<Memory> copies;
   Replicas replicas;                        // no parts: there are none
   std::shared_ptr<const Topology> machine;  // where threads and cache are to be spread over several nodes

@@ -8,6 +8,8 @@
 
 #include "base/cpu.h"
 #include "base/error.h"
+#include "kernels/kernels.h"
+#include "model/interleave.h"
 
 namespace minke {
 namespace {
@@ -50,10 +52,15 @@ class Placer {
         return;
       }
       require_room(model_.placement.copied + size_of(file));
-      take_over(pool_, file, true, cache_may_stay(1), {}, counter());
-      model_.placement.copied += size_of(file);
-      model_.placement.replaced += size_of(file);
+      take(file, true);
     }
+    check_granted();
+  }
+
+  // Copies in which matrices are interleaved.
+  void repack() {
+    require_room(all_);
+    for (const MappedFile& file : files_of(model_)) take(file, wants_huge());
     check_granted();
   }
 
@@ -61,10 +68,9 @@ class Placer {
   void spread(const Topology& machine) {
     require_room(all_);
     for (const MappedFile& file : files_of(model_)) {
-      const Prepare place = [&](std::span<std::byte> room) { placed_ = machine.spread(room) && placed_; };
-      take_over(pool_, file, wants_huge(), cache_may_stay(1), place, counter());
+      take(file, wants_huge(),
+           [&](std::span<std::byte> room) { placed_ = machine.spread(room) && placed_; });
     }
-    model_.placement.copied = model_.placement.replaced = all_;
     check_granted();
   }
 
@@ -126,6 +132,29 @@ class Placer {
     };
   }
 
+  void take(const MappedFile& file, bool huge, const Room& prepare = {}) {
+    std::vector<Mat> done;
+    TakeOver how{huge, cache_may_stay(1), prepare, {}, counter()};
+    if (options_.repack)
+      how.finish = [&](std::span<std::byte> room) { done = interleave_in(file.bytes(), room); };
+    take_over(pool_, file, how);
+    mark_interleaved(model_.config, model_.weights, done);
+    for (const Mat& m : done) model_.placement.interleaved += m.bytes();
+    model_.placement.copied += size_of(file);
+    model_.placement.replaced += size_of(file);
+  }
+
+  // Those of the file's matrices that gain by it, in `room`, which will stand in its place.
+  std::vector<Mat> interleave_in(Bytes file, std::span<std::byte> room) {
+    std::vector<Mat> done;
+    for (const Mat& m : interleavable(model_.config, model_.weights)) {
+      if (m.data < file.data() || m.data >= file.data() + file.size()) continue;
+      interleave(pool_, m, room.data() + (m.data - file.data()));
+      done.push_back(m);
+    }
+    return done;
+  }
+
   bool wants_huge() const { return options_.huge_pages != HugePages::off; }
 
   // Whether nearly all that can lie on huge pages does.
@@ -151,7 +180,7 @@ class Placer {
     if (bytes <= machine_memory()) return;
     throw Error(fmt::format("copies of the weights take {}, and this machine has {}", gigabytes(bytes),
                             gigabytes(machine_memory())),
-                options_.numa == Numa::off ? "--huge-pages on" : "--numa");
+                options_.numa != Numa::off ? "--numa" : options_.repack ? "--repack" : "--huge-pages on");
   }
 
   void check_granted() {
@@ -177,18 +206,26 @@ class Placer {
 
 }  // namespace
 
-std::vector<std::string> place_weights(Model& model, const PlacementOptions& options,
+std::vector<std::string> place_weights(Model& model, const PlacementOptions& given,
                                        std::optional<Topology> machine) {
-  if (options.numa == Numa::off && options.huge_pages != HugePages::on && !options.lock) return {};
+  if (given.numa == Numa::off && given.huge_pages != HugePages::on && !given.lock && !given.repack) return {};
+  PlacementOptions options = given;
+  options.repack = given.repack && kernels_for(given.isa).few_interleaved;
   Placer placer(model, options);
+  if (given.repack && !options.repack)
+    placer.note(fmt::format("--repack changes nothing: nothing is faster so with {}", name(given.isa)));
   if (options.numa != Numa::off && !machine) machine = Topology::machine();
   const bool several = machine && machine->nodes().size() > 1;
   if (machine && !several) placer.note("--numa changes nothing: there is one NUMA node here");
+  if (several && options.repack && options.numa == Numa::replicate)
+    throw Error("weights that are replicated cannot be interleaved", "--repack", "--numa spread can be had with it");
   if (several) {
     model.placement.node_of_thread = nodes_of_threads(machine->nodes(), options.threads);
     if (options.numa == Numa::spread) placer.spread(*machine);
     if (options.numa == Numa::replicate) placer.replicate(*machine);
     model.placement.machine = std::make_shared<const Topology>(*std::move(machine));
+  } else if (options.repack) {
+    placer.repack();
   } else if (options.huge_pages == HugePages::on) {
     placer.huge_pages();
   }
@@ -206,6 +243,8 @@ std::string residence_text(const Model& model) {
   if (r.huge_file > 0) text += fmt::format(", {} on huge pages of the page cache", gigabytes(r.huge_file));
   if (r.huge_own > 0) text += fmt::format(", {} copied to huge pages", gigabytes(r.huge_own));
   if (r.huge() == 0) text += ", none on huge pages";
+  if (model.placement.interleaved > 0)
+    text += fmt::format(", {} interleaved", gigabytes(model.placement.interleaved));
   if (r.locked > 0) text += fmt::format(", {} locked", gigabytes(r.locked));
   if (nodes > 1) text += fmt::format(", threads on {} NUMA nodes", nodes);
   return text;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "base/cpu.h"
 #include "base/residence.h"
 #include "model/load.h"
 
@@ -15,6 +16,8 @@ struct PlacementOptions {
   HugePages huge_pages = HugePages::automatic;
   Numa numa = Numa::off;
   bool lock = false;
+  bool repack = false;  // interleave what is faster so with `isa`
+  Isa isa = Isa::scalar;
   int threads = 1;  // that will work with the model
   // Bytes read of all there are, from any thread, one at a time.
   std::function<void(int64_t done, int64_t all)> progress = {};

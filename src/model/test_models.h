@@ -13,6 +13,7 @@
 #include "formats/test_files.h"
 #include "model/adapters.h"
 #include "model/instance.h"
+#include "model/interleave.h"
 #include "model/load.h"
 #include "model/verify.h"
 
@@ -72,6 +73,14 @@ class RandomModel {
         fill_matrix(random, format, {matrix.role, 0, -1, shape.out, rank}, adapter.b);
         adapter.scale = 0.3f;
       }
+  }
+
+  // Puts the matrices that can be in the order products read, bytes in place.
+  void interleave() {
+    ThreadPool pool(1);
+    const std::vector<Mat> all = interleavable(model_.config, model_.weights);
+    for (const Mat& m : all) minke::interleave(pool, m, const_cast<std::byte*>(m.data));
+    mark_interleaved(model_.config, model_.weights, all);
   }
 
   const Model& model() const { return model_; }

@@ -16,6 +16,7 @@ struct Mat {
   Format format = Format::f32;
   int32_t rows = 0, cols = 0;
   int64_t row_bytes = 0;
+  bool interleaved = false;  // rows stand in groups of 16 (interleave.h): row() is for the first of each
 
   explicit operator bool() const { return data != nullptr; }
   const std::byte* row(int64_t r) const { return data + r * row_bytes; }
@@ -26,7 +27,8 @@ struct Mat {
 constexpr int kScaleBlock = 128;
 inline int scale_blocks(int n) { return (n + kScaleBlock - 1) / kScaleBlock; }
 
-// Rows [first, first + count) of m. An f8_e4m3 slice must start at a multiple of 128.
+// Rows [first, first + count) of m. An f8_e4m3 slice must start at a multiple of 128, one of interleaved rows
+// at a multiple of 16, and be as many.
 Mat rows_of(const Mat& m, int first, int count);
 
 // Row r as f32 (out[cols]); reference code, for rows looked up one at a time and for tests.

@@ -1,0 +1,43 @@
+#pragma once
+// Sixteen rows of a matrix at one block, as unpackers read them: words(offset, out) gives the four dwords at
+// `offset` of every row, word(offset) the one, half(offset) an f16 as f32, and last_half an f16 at the end of
+// the block. group(bytes) is what lies so many bytes further along each row.
+
+#include "kernels/simd.h"
+#include "quant/interleave.h"
+
+namespace minke {
+namespace {
+
+// Rows as they lie in files.
+struct Walk {
+  const std::byte* base;  // the first row's block
+  int64_t stride;         // from row to row
+
+  MINKE_INLINE void words(int offset, Vi out[4]) const { transpose4(base + offset, stride, out); }
+  MINKE_INLINE Vi word(int offset) const { return column_u32(base + offset, stride); }
+  MINKE_INLINE Vf half(int offset) const { return half_to_float(word(offset)); }
+  MINKE_INLINE Vf last_half(int offset) const { return half_to_float(shr<16>(word(offset - 2))); }
+  MINKE_INLINE Walk group(int bytes) const { return {base + bytes, stride}; }
+};
+
+// Interleaved ones.
+template <Format format>
+struct Interleaved {
+  const std::byte* base;  // all rows' block
+
+  MINKE_INLINE const int32_t* at(int offset) const {
+    return reinterpret_cast<const int32_t*>(base + kInterleavedRows * interleaved_at(format, offset));
+  }
+  MINKE_INLINE void words(int offset, Vi out[4]) const {
+    const int32_t* from = at(offset);
+    unroll<4>([&](auto j) MINKE_INLINED { out[j] = load(from + kInterleavedRows * j); });
+  }
+  MINKE_INLINE Vi word(int offset) const { return load(at(offset)); }
+  MINKE_INLINE Vf half(int offset) const { return load_f16(at(offset)); }
+  MINKE_INLINE Vf last_half(int offset) const { return half(offset); }
+  MINKE_INLINE Interleaved group(int bytes) const { return {base + kInterleavedRows * bytes}; }
+};
+
+}  // namespace
+}  // namespace minke
