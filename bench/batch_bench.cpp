@@ -54,7 +54,11 @@ void measure(const Context& ctx, Format format) {
   std::vector<Passes> all;
   for (int i = 0; i < (both ? 2 : 1) * static_cast<int>(std::size(kTokens)); ++i) {
     const int tokens = kTokens[i % std::size(kTokens)];
-    all.push_back({tokens, i >= static_cast<int>(std::size(kTokens)), Memory(operand_bytes(grain, tokens, kCols), "activations"), {}, {}});
+    all.push_back({tokens,
+                   i >= static_cast<int>(std::size(kTokens)),
+                   Memory(operand_bytes(grain, tokens, kCols), "activations"),
+                   {},
+                   {}});
     const auto x = random_floats(random, int64_t{tokens} * kCols);
     ctx.kernels.prepare(grain, x.data(), kCols, tokens, kCols, 0, tokens, all.back().operand.data());
   }

@@ -79,8 +79,9 @@ void ModelFlags::add_machine(CLI::App& command) {
       ->check(CLI::IsMember({"off", "auto", "on"}))
       ->capture_default_str();
   command.add_flag("--lock", lock, "Keep the weights in memory");
-  command.add_flag("--repack", repack,
-                   "Weights as copies in the order in which products read them: faster, and the same numbers");
+  command.add_flag(
+      "--repack", repack,
+      "Weights as copies in the order in which products read them: faster, and the same numbers");
   command
       .add_option(
           "--numa", numa,

@@ -70,8 +70,12 @@ TEST(Sampling, PresenceAndFrequencyCountTheAnswerOnly) {
   std::vector<float> logits = {0, 0, 0, 0};
   const std::vector<Token> prompt = {0, 0, 0}, answer = {1, 2, 2};
   const auto list = candidates(s, {prompt, answer}, logits);
-  EXPECT_EQ(logits, (std::vector<float>{0, -0.75f, -1.0f, 2.0f}));
-  EXPECT_EQ(list.front().token, 3);
+  const std::vector<std::pair<Token, float>> wanted = {{3, 2.0f}, {0, 0.0f}, {1, -0.75f}, {2, -1.0f}};
+  ASSERT_EQ(list.size(), wanted.size());
+  for (size_t i = 0; i < wanted.size(); ++i) {
+    EXPECT_EQ(list[i].token, wanted[i].first);
+    EXPECT_NEAR(std::log(list[i].probability / list[1].probability), wanted[i].second, 1e-5);
+  }
 }
 
 TEST(Sampling, TypicalKeepsWhatIsNearestTheExpectedSurprise) {
@@ -135,6 +139,36 @@ TEST(Sampling, ProbabilitiesSumToOneAndDescend) {
     RC_ASSERT(std::ranges::is_sorted(list, std::greater<>(), &Candidate::probability));
     RC_ASSERT(std::abs(total - 1) < 1e-5);
   }));
+}
+
+TEST(Sampling, PickDrawsFromTheCandidates) {
+  EXPECT_TRUE(rc::check([] {
+    Random random(*rc::gen::arbitrary<uint64_t>());
+    Sampling s;
+    s.temperature = random.below(4) == 0 ? 0 : static_cast<float>(0.1 + 20 * random.uniform());
+    s.top_p = random.below(2) ? 1.0f : 0.9f;
+    s.seed = random.bits();
+    std::vector<float> logits(1 + random.below(5000));
+    for (float& l : logits) l = random.below(10) == 0 ? -INFINITY : std::round(random.normal() * 40) / 10;
+    logits[random.below(logits.size())] = 1;
+    const std::vector<Token> answer(random.below(9));
+    std::vector<float> copy = logits;
+    const auto list = candidates(s, {{}, answer}, copy);
+    RC_ASSERT(pick(s, {{}, answer}, logits) == draw(list, Random(s.seed, answer.size()).uniform()));
+  }));
+}
+
+TEST(Sampling, OneNumberThatIsNotFiniteIsFoundAnywhere) {
+  Random random(9);
+  for (int repeat = 0; repeat < 200; ++repeat) {
+    std::vector<float> logits(1 + random.below(4000), -2.0f);
+    const size_t at = random.below(logits.size());
+    logits[at] = 3;
+    std::vector<float> copy = logits;
+    EXPECT_EQ(pick({}, {}, copy), static_cast<Token>(at));
+    logits[random.below(logits.size())] = repeat % 2 ? NAN : INFINITY;
+    EXPECT_THROW(pick({}, {}, logits), Error);
+  }
 }
 
 TEST(Sampling, DrawFollowsTheDistribution) {

@@ -15,22 +15,22 @@ namespace {
 // filled: the functions that fill it are compiled for its instructions too.
 std::vector<Kernels> make_tables() {
   std::vector<Kernels> tables;
-#define X(isa_name)                   \
-  if (supported(Isa::isa_name)) {     \
-    Kernels table{};                  \
-    table.isa = Isa::isa_name;        \
-    fill_operand_##isa_name(table);   \
-    fill_gemm_##isa_name(table);      \
-    fill_gemv_##isa_name(table);      \
-    fill_few_##isa_name(table);       \
+#define X(isa_name)                         \
+  if (supported(Isa::isa_name)) {           \
+    Kernels table{};                        \
+    table.isa = Isa::isa_name;              \
+    fill_operand_##isa_name(table);         \
+    fill_gemm_##isa_name(table);            \
+    fill_gemv_##isa_name(table);            \
+    fill_few_##isa_name(table);             \
     fill_few_interleaved_##isa_name(table); \
-    fill_vector_##isa_name(table);    \
-    fill_probe_##isa_name(table);     \
-    fill_attention_##isa_name(table); \
-    fill_kv_rows_##isa_name(table);   \
-    fill_dense_##isa_name(table);     \
-    fill_training_##isa_name(table);  \
-    tables.push_back(table);          \
+    fill_vector_##isa_name(table);          \
+    fill_probe_##isa_name(table);           \
+    fill_attention_##isa_name(table);       \
+    fill_kv_rows_##isa_name(table);         \
+    fill_dense_##isa_name(table);           \
+    fill_training_##isa_name(table);        \
+    tables.push_back(table);                \
   }
   MINKE_ISA_LIST
 #undef X

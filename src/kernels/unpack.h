@@ -30,8 +30,8 @@ namespace {
 
 // ---- 32 columns under f16 scales
 
-// The 16 bytes of nibbles at `offset` to codes: low nibbles are columns 0..15, high ones 16..31. `change` maps
-// four nibbles.
+// The 16 bytes of nibbles at `offset` to codes: low nibbles are columns 0..15, high ones 16..31. `change`
+// maps four nibbles.
 template <typename At, typename To, typename Change>
 MINKE_INLINE void unpack_nibbles(const At& at, int offset, int sub, To& to, Change change) {
   Vi w[4];
@@ -81,8 +81,7 @@ struct UnpackQ5_0 {
   static MINKE_INLINE void unpack(const At& at, int i, To& to) {
     to.set_fscale(i, at.half(0));
     const Vi high = at.word(2);
-    unpack_nibbles(at, 6, i, to,
-                   [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
+    unpack_nibbles(at, 6, i, to, [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
   }
 };
 
@@ -95,8 +94,7 @@ struct UnpackQ5_1 {
     to.set_fscale(i, at.half(0));
     to.set_fmin(i, at.half(2));
     const Vi high = at.word(4);
-    unpack_nibbles(at, 8, i, to,
-                   [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
+    unpack_nibbles(at, 8, i, to, [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
   }
 };
 

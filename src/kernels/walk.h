@@ -41,8 +41,8 @@ MINKE_INLINE void prefetch_block(const Mat& w, int first, int block, int64_t byt
 }
 
 // From memory into L2 what is read some time from now, and from there into L1 what is read kSoon blocks from
-// now. Without the second step decode of a Q4_K model was at 72 % of the read limit, with it at 81 %; straight
-// into L1 from memory it was slower than without any.
+// now. Without the second step decode of a Q4_K model was at 72 % of the read limit, with it at 81 %;
+// straight into L1 from memory it was slower than without any.
 template <int kRows, int kSoon>
 MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
   prefetch_block<kRows, 12 * kPanel / kRows, 2>(w, first, block, bytes, from, to);

@@ -115,9 +115,11 @@ TEST(Invariance, RowsDoNotDependOnWhatIsBesideThem) {
       }
       RC_ASSERT(same(alone, feed(model.model(), tokens, given, options_for(8, 2, exact, kv), 1, nullptr)));
     }
-    const Seen filed = feed(model.model(), tokens, given, options_for(8, 2, false, KvFormat::bf16), 5, nullptr);
+    const Seen filed =
+        feed(model.model(), tokens, given, options_for(8, 2, false, KvFormat::bf16), 5, nullptr);
     model.interleave();
-    RC_ASSERT(same(filed, feed(model.model(), tokens, given, options_for(64, 2, false, KvFormat::bf16), 40, &random)));
+    RC_ASSERT(same(
+        filed, feed(model.model(), tokens, given, options_for(64, 2, false, KvFormat::bf16), 40, &random)));
   }));
 }
 

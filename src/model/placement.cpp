@@ -68,8 +68,7 @@ class Placer {
   void spread(const Topology& machine) {
     require_room(all_);
     for (const MappedFile& file : files_of(model_)) {
-      take(file, wants_huge(),
-           [&](std::span<std::byte> room) { placed_ = machine.spread(room) && placed_; });
+      take(file, wants_huge(), [&](std::span<std::byte> room) { placed_ = machine.spread(room) && placed_; });
     }
     check_granted();
   }
@@ -180,7 +179,9 @@ class Placer {
     if (bytes <= machine_memory()) return;
     throw Error(fmt::format("copies of the weights take {}, and this machine has {}", gigabytes(bytes),
                             gigabytes(machine_memory())),
-                options_.numa != Numa::off ? "--numa" : options_.repack ? "--repack" : "--huge-pages on");
+                options_.numa != Numa::off ? "--numa"
+                : options_.repack          ? "--repack"
+                                           : "--huge-pages on");
   }
 
   void check_granted() {
@@ -218,7 +219,8 @@ std::vector<std::string> place_weights(Model& model, const PlacementOptions& giv
   const bool several = machine && machine->nodes().size() > 1;
   if (machine && !several) placer.note("--numa changes nothing: there is one NUMA node here");
   if (several && options.repack && options.numa == Numa::replicate)
-    throw Error("weights that are replicated cannot be interleaved", "--repack", "--numa spread can be had with it");
+    throw Error("weights that are replicated cannot be interleaved", "--repack",
+                "--numa spread can be had with it");
   if (several) {
     model.placement.node_of_thread = nodes_of_threads(machine->nodes(), options.threads);
     if (options.numa == Numa::spread) placer.spread(*machine);

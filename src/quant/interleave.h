@@ -3,8 +3,9 @@
 // take the place of the rows themselves.
 //
 // Rows come in groups of 16, a group's blocks one after the other along the columns (of 256 columns or of 32,
-// as the format has them). A block is taken as dwords, and halves where an f16 stands alone; the sixteen rows'
-// dwords at the same offset stand together, at 16 * interleaved_at(format, offset) of the sixteen blocks.
+// as the format has them). A block is taken as dwords, and halves where an f16 stands alone; the sixteen
+// rows' dwords at the same offset stand together, at 16 * interleaved_at(format, offset) of the sixteen
+// blocks.
 
 #include "quant/mat.h"
 
