@@ -189,6 +189,29 @@ TEST(Prepare, RoundsToHalfAStep) {
   }
 }
 
+TEST(Prepare, RowsComeInAnyPieces) {
+  Random random(6);
+  for (const Isa isa : usable_isas())
+    for (int repeat = 0; repeat < 60; ++repeat) {
+      const Kernels& kernels = kernels_for(isa);
+      const int tokens = static_cast<int>(1 + random.below(30)),
+                cols = 32 * static_cast<int>(1 + random.below(20));
+      const Grain grain = repeat % 3 == 0 ? Grain::f32 : repeat % 3 == 1 ? Grain::per_32 : Grain::per_256;
+      auto x = random_floats(random, int64_t{tokens} * cols);
+      for (size_t i = random.below(100); i < x.size(); i += 1 + random.below(200)) x[i] *= 20;  // rests
+      const int64_t bytes = operand_bytes(grain, tokens, cols);
+      Aligned whole(bytes), pieces(bytes);
+      kernels.prepare(grain, x.data(), cols, tokens, cols, 0, tokens, whole.data());
+      for (int first = 0; first < tokens;) {
+        const int count = std::min(tokens - first, static_cast<int>(1 + random.below(12)));
+        kernels.prepare(grain, x.data(), cols, tokens, cols, first, count, pieces.data());
+        first += count;
+      }
+      ASSERT_EQ(std::memcmp(whole.data(), pieces.data(), static_cast<size_t>(bytes)), 0)
+          << tokens << 'x' << cols;
+    }
+}
+
 TEST(Prepare, ZerosStayZero) {
   const Kernels& kernels = kernels_for(usable_isas().back());
   const std::vector<float> x(512, 0.0f);

@@ -52,8 +52,8 @@ struct Kernels {
   Isa isa;
 
   // Rows x[first .. first + count) of [tokens][cols] (stride floats apart) into their place in an operand's
-  // memory. first is a multiple of kTokenGroup, and so is count but up to the last token. Calls on different
-  // rows may run at once.
+  // memory; groups of kTokenGroup from the first token on lie together. Calls on different rows may run at
+  // once.
   void (*prepare)(Grain grain, const float* x, int64_t stride, int tokens, int cols, int first, int count,
                   std::byte* out);
 

@@ -3,6 +3,7 @@
 
 #include "kernels/operand.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/simd.h"
@@ -110,15 +111,16 @@ float rest_threshold(const float* row, int cols) {
   return kRestThreshold * total / static_cast<float>((cols + 31) / 32);
 }
 
-// T tokens that share a tile; `rows` is the first one's, out the tile of block 0, rests the first one's rest.
+// Tokens [from, to) of the T that share a tile; `rows` is the first of all, out the tile of block 0, rests
+// the first one's rest.
 template <int T>
 void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int64_t block_stride,
-                  std::byte* out, std::byte* rests) {
+                  std::byte* out, std::byte* rests, int from, int to) {
   float padded[kBlock], threshold[T];
   if (grain != Grain::f32)
-    for (int t = 0; t < T; ++t) threshold[t] = rest_threshold(rows + t * stride, cols);
+    for (int t = from; t < to; ++t) threshold[t] = rest_threshold(rows + t * stride, cols);
   for (int k = 0; k < blocks_of(cols); ++k, out += block_stride, rests += block_stride) {
-    for (int t = 0; t < T; ++t) {
+    for (int t = from; t < to; ++t) {
       const float* x = block_of(rows + t * stride, cols, k, padded);
       if (grain == Grain::f32) {
         auto& tile = *reinterpret_cast<FloatTile<T>*>(out);
@@ -138,9 +140,13 @@ void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, 
              std::byte* out) {
   const int64_t bytes = token_bytes(grain), block_stride = bytes * tokens;
   const int64_t to_rests = grain == Grain::f32 ? 0 : block_stride * blocks_of(cols);
-  for_each_tile(first, first + count, [&](auto T, int t) MINKE_INLINED {
+  const int last = first + count, group = first / kTokenGroup * kTokenGroup;
+  const int end = std::min(tokens, (last + kTokenGroup - 1) / kTokenGroup * kTokenGroup);
+  for_each_tile(group, end, [&](auto T, int t) MINKE_INLINED {
+    const int from = std::max(first - t, 0), to = std::min(last - t, +T);
+    if (from >= to) return;
     std::byte* at = out + t * bytes;
-    prepare_tile<T>(grain, x + t * stride, stride, cols, block_stride, at, at + to_rests);
+    prepare_tile<T>(grain, x + t * stride, stride, cols, block_stride, at, at + to_rests, from, to);
   });
 }
 

@@ -30,7 +30,8 @@ void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::sp
     ctx.kernels.prepare(grain, x.data, x.stride, x.count, x.cols, static_cast<int>(begin),
                         static_cast<int>(end - begin), work.operands);
   };
-  ctx.pool.for_each(x.count, kTokenGroup, prepare);
+  const int each = (x.count + ctx.pool.size() - 1) / ctx.pool.size();  // a few rows are work for all as well
+  ctx.pool.for_each(x.count, std::min(each, kTokenGroup), prepare);
 
   int64_t total = 0;
   for (const Product& p : products)
