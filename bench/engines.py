@@ -25,10 +25,9 @@ def output_of(name, command, **options):
 
 
 class Minke:
-    name = "minke"
-
     def __init__(self, program=MINKE, flags=()):
         self.program, self.flags = program, list(flags)
+        self.name = " ".join(["minke", *self.flags])
 
     def measure(self, model, plan):
         """A dict by depth; each has `prefill` and `decode` in tokens a second, and all that `minke bench` says."""

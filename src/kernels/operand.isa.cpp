@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 
 #include "kernels/simd.h"
 #include "kernels/tables.h"
@@ -20,54 +21,80 @@ struct QuantBlock {
   float scale[8];
 };
 
-// A scale of which 127 makes `peak`; the inverse is 0 where the scale is.
-MINKE_INLINE float inverse_of(float scale) { return scale > 0.0f ? 1.0f / scale : 0.0f; }
-
 MINKE_INLINE float peak_of(const float* x) { return largest(max(abs(load(x)), abs(load(x + 16)))); }
 
-// q = x / scale to nearest even, for 32 values, with their two sums of 16; rest = x - q * scale.
-MINKE_INLINE void round_32(const float* x, float scale, int8_t* q, int32_t* sum16, float* rest) {
-  const Vf inverse = set1(inverse_of(scale)), negative = set1(-scale);
+// q = x * inverse to nearest even, for 32 values; rest = x - q * scale.
+MINKE_INLINE void round_32(const float* x, float scale, float inverse, int8_t* q, float* rest) {
   for (int h = 0; h < 2; ++h) {
     const Vf value = load(x + 16 * h);
-    const Vi r = to_int(mul(value, inverse));
+    const Vi r = to_int(mul(value, set1(inverse)));
     store_i8(q + 16 * h, r);
-    sum16[h] = sum(r);
-    store(rest + 16 * h, fma(negative, to_float(r), value));
+    store(rest + 16 * h, fma(set1(-scale), to_float(r), value));
   }
+}
+
+// Sums of q over each 16.
+MINKE_INLINE void sum_16s(const int8_t* q, int32_t* sum16) {
+  alignas(64) int32_t fours[kBlock / 4];
+  for (int i = 0; i < kBlock; i += 64) {
+    int32_t words[16];
+    std::memcpy(words, q + i, sizeof words);
+    store(fours + i / 4, dot8(zero_i(), set1(0x01010101), load(words)));
+  }
+  for (int i = 0; i < 16; ++i)
+    sum16[i] = fours[4 * i] + fours[4 * i + 1] + fours[4 * i + 2] + fours[4 * i + 3];
 }
 
 constexpr float kRestUnit = 1.0f / 254.0f;  // of the first scale: what is left over is at most half of that
 
+// Scales of eight groups of 32, of which 127 makes the peak or more, and what brings values to them.
+struct Scales {
+  alignas(64) float scale[kPanel], inverse[kPanel];
+  alignas(64) int32_t step[kPanel];
+  float unit;  // per_256: a scale is so many steps of it
+};
+
+MINKE_INLINE void choose_scales(Grain grain, const float* peaks, Scales& s) {
+  const Vf peak = load(peaks);
+  Vf scale = div(peak, set1(127.0f));
+  Vi step = zero_i();
+  if (grain == Grain::per_256) {
+    s.unit = largest(peak) / (8.0f * 127.0f);
+    step = set1(1);  // the least that holds the peak: a step more for each that is too small
+    for (int i = 1; i < 8; ++i)
+      step = add(step, shr<31>(as_int(sub(set1(s.unit * static_cast<float>(127 * i)), peak))));
+    scale = mul(set1(s.unit), to_float(step));
+  }
+  store(s.step, step);
+  store(s.scale, scale);
+  // Where a scale is 0, so are the values, or nearly.
+  store(s.inverse, min(div(set1(1.0f), scale), set1(std::numeric_limits<float>::max())));
+}
+
 // One block, and in `second` what rounding left of the groups of 32 whose peak is above `threshold`; returns
 // their bits.
 uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b, QuantBlock& second) {
-  float peak[8], top = 0.0f;
-  for (int i = 0; i < 8; ++i) {
-    peak[i] = peak_of(x + 32 * i);
-    top = peak[i] > top ? peak[i] : top;
-  }
-  const float unit = top / (8.0f * 127.0f);  // per_256: the scale of one step
+  alignas(64) float peak[kPanel] = {};
+  for (int i = 0; i < 8; ++i) peak[i] = peak_of(x + 32 * i);
+  Scales s;
+  choose_scales(grain, peak, s);
   uint32_t mask = 0;
   for (int i = 0; i < 8; ++i) {
-    float scale = peak[i] / 127.0f;
-    int step = 0;
-    if (grain == Grain::per_256) {
-      step = 1;  // the least that holds the peak
-      while (step < 8 && unit * static_cast<float>(127 * step) < peak[i]) ++step;
-      scale = unit * static_cast<float>(step);
-    }
-    b.step[i] = step;
-    b.scale[i] = grain == Grain::per_256 ? unit : scale;
+    b.step[i] = s.step[i];
+    b.scale[i] = grain == Grain::per_256 ? s.unit : s.scale[i];
     float rest[32], nothing[32];
-    round_32(x + 32 * i, scale, b.q + 32 * i, b.sum16 + 2 * i, rest);
+    round_32(x + 32 * i, s.scale[i], s.inverse[i], b.q + 32 * i, rest);
     if (peak[i] > threshold) {
       if (mask == 0) second = {};
       mask |= 1u << i;
-      round_32(rest, scale * kRestUnit, second.q + 32 * i, second.sum16 + 2 * i, nothing);
+      const float scale = s.scale[i] * kRestUnit;
+      round_32(rest, scale, scale > 0.0f ? 1.0f / scale : 0.0f, second.q + 32 * i, nothing);
     }
   }
-  for (int i = 0; mask != 0 && i < 8; ++i) {
+  sum_16s(b.q, b.sum16);
+  if (mask == 0) return 0;
+  sum_16s(second.q, second.sum16);
+  for (int i = 0; i < 8; ++i) {
     second.step[i] = b.step[i];
     second.scale[i] = b.scale[i] * kRestUnit;
   }

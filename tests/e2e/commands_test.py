@@ -269,11 +269,19 @@ class SmolLM(Case):
         command = ["run", SMOLLM, "--raw", "One two three", "-n", 8, "--ignore-end", "--temperature", 0, "--timing"]
         plain, err = self.minke(*command)
         self.assertIn("[weights 0.10 GB", err)
-        for flags in (["--huge-pages", "off"], ["--huge-pages", "on"], ["--numa", "spread"], ["--numa", "replicate"]):
+        for flags in (["--huge-pages", "off"], ["--huge-pages", "on"], ["--numa", "spread"], ["--numa", "replicate"],
+                      ["--repack"], ["--repack", "--numa", "spread", "--lock"]):
             out, err = self.minke(*command, *flags)
             self.assertEqual(out, plain, flags)
-            if flags[0] == "--numa" and len(list(pathlib.Path("/sys/devices/system/node").glob("node[0-9]*"))) == 1:
+            if "--repack" in flags:
+                self.assertTrue("interleaved" in err or "nothing is faster so with" in err, err)
+            if "--numa" in flags and len(list(pathlib.Path("/sys/devices/system/node").glob("node[0-9]*"))) == 1:
                 self.assertIn("one NUMA node", err)
+
+    def test_interleaving_that_gains_nothing_is_said(self):
+        _, err = self.minke("run", SMOLLM, "--raw", "One two", "-n", 1, "--repack", "--isa", "scalar", "--timing")
+        self.assertIn("--repack changes nothing: nothing is faster so with scalar", err)
+        self.assertNotIn("interleaved", err)
 
     def test_locked_weights(self):
         def little_memory_to_lock():
