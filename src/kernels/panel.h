@@ -23,6 +23,7 @@ struct alignas(64) Panel {
   float fscale[8][kPanel], fmin[8][kPanel];
 
   // What unpackers call (unpack.h).
+  static constexpr bool kPaired = false;
   void codes(int k, Vi word) { store(reinterpret_cast<int32_t*>(code[k]), word); }
   void set_scale(int i, Vi word) { store(scale[i], word); }
   void set_mins(int j, Vi word) { store(reinterpret_cast<int32_t*>(min[j]), word); }

@@ -1,7 +1,8 @@
 #pragma once
 // Sixteen rows of a matrix at one block, as unpackers read them: words(offset, out) gives the four dwords at
 // `offset` of every row, word(offset) the one, half(offset) an f16 as f32, and last_half an f16 at the end of
-// the block. group(bytes) is what lies so many bytes further along each row.
+// the block. group(bytes) is what lies so many bytes further along each row. kLoads: words are loads, which
+// may as well be done twice.
 
 #include "kernels/simd.h"
 #include "quant/interleave.h"
@@ -11,6 +12,7 @@ namespace {
 
 // Rows as they lie in files.
 struct Walk {
+  static constexpr bool kLoads = false;
   const std::byte* base;  // the first row's block
   int64_t stride;         // from row to row
 
@@ -24,6 +26,7 @@ struct Walk {
 // Interleaved ones.
 template <Format format>
 struct Interleaved {
+  static constexpr bool kLoads = true;
   const std::byte* base;  // all rows' block
 
   MINKE_INLINE const int32_t* at(int offset) const {

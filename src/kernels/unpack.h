@@ -11,10 +11,10 @@
 //   kMin             whether values have a minimum to add
 //   kIntegerScales   true: scales are integers under d (minima under dmin); false: they are f32
 //
-// What takes them, `to`, has codes(k, word) for columns 4 k .. 4 k + 3, and set_scale(i, word),
-// set_mins(j, word) (sub-blocks 2 j, 2 j + 1 as 16-bit pairs), set_d(v), set_dmin(v), or set_fscale(i, v),
-// set_fmin(i, v). `at` is where a block of 16 rows lies (rows.h). Indices are compile-time ones, but for i of
-// 32-column formats.
+// What takes them, `to`, has kPaired (whether sub-blocks of 16 are to come in pairs) and codes(k, word) for
+// columns 4 k .. 4 k + 3, and set_scale(i, word), set_mins(j, word) (sub-blocks 2 j, 2 j + 1 as 16-bit
+// pairs), set_d(v), set_dmin(v), or set_fscale(i, v), set_fmin(i, v). `at` is where a block of 16 rows lies
+// (rows.h). Indices are compile-time ones, but for i of 32-column formats.
 //
 //   256 columns      header(at, to) first; it returns what codes<c>(at, header, to) is
 //                    given. c < kChunks; a chunk has all codes of its 256 / kSub / kChunks sub-blocks, and
@@ -254,6 +254,27 @@ struct UnpackQ6K {
   }
   template <int c, typename At, typename To>
   static MINKE_INLINE void codes(const At& at, const NoHeader&, To& to) {
+    if constexpr (To::kPaired)
+      codes_in_pairs<c>(at, to);
+    else
+      codes_in_place<c>(at, to);
+  }
+  // Sub-blocks in the order of columns: two of them share a step of the activations (stream.h).
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes_in_pairs(const At& at, To& to) {
+    unroll<8>([&](auto n) MINKE_INLINED {
+      constexpr int part = n % 2, upper = n / 2 % 2, g = n / 4, k = 32 * c + 16 * upper + 8 * g + 4 * part;
+      Vi top[4], low[4];
+      at.words(128 + 32 * c + 16 * part, top);
+      at.words(64 * c + 32 * g + 16 * part, low);
+      unroll<4>([&](auto j) MINKE_INLINED {
+        const Vi high = bit_and(moved<4 - 4 * upper - 2 * g>(top[j]), bytes_of(0x30));
+        to.codes(Index<k + j>{}, bit_or(nibbles(moved<-4 * upper>(low[j])), high));
+      });
+    });
+  }
+  template <int c, typename At, typename To>
+  static MINKE_INLINE void codes_in_place(const At& at, To& to) {
     unroll<2>([&](auto part) MINKE_INLINED {  // columns 16 part .. 16 part + 15 of each group of 32
       Vi top[4];
       at.words(128 + 32 * c + 16 * part, top);
