@@ -10,9 +10,9 @@ namespace {
 
 constexpr int kLongestMatch = 16;  // longer ones tell no more
 constexpr int kLongestPause = 64;
-// What weights that several rows share cost above what one row pays, and the arithmetic of each further row,
-// in steps: measured (docs/performance.md).
-constexpr double kShared = 0.3, kRowWork = 0.18;
+// The arithmetic of each further row, in steps: 0.12 to 0.24 were measured, as memory was slow or fast
+// (bench/draft_bench.cpp, with VNNI).
+constexpr double kRowWork = 0.17;
 constexpr double kForget = 0.9;  // what an earlier draft counts beside the next
 
 }  // namespace
@@ -80,7 +80,7 @@ DraftCost draft_cost(const Model& model) {
 double DraftCost::step(int rows) const {
   if (rows == 1) return 1;
   const double different = (1 - std::pow(1 - chosen, rows)) / chosen;  // experts, to those of one row
-  return (1 - experts) * (1 + kShared) + experts * different + kRowWork * (rows - 1);
+  return (1 - experts) + experts * different + kRowWork * (rows - 1);
 }
 
 int MtpLength::next(int most, const DraftCost& cost, int sequences) {
