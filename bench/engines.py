@@ -5,6 +5,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 MINKE = os.environ.get("MINKE", ROOT / "build" / "release" / "minke")
@@ -46,8 +47,9 @@ class SweepBench:
 
     def measure(self, model, plan):
         context = max(plan.depths) + 2 * plan.prompt  # its decoding stands behind the prompt
-        both = output_of(self.name, [self.program, "-m", model, "-c", context, "-b", max(plan.prompt, 2048),
-                                     "-ub", plan.prompt, "-t", plan.threads, "-wb"])
+        with tempfile.TemporaryDirectory() as folder:  # it leaves a log where it runs
+            both = output_of(self.name, [self.program, "-m", model.resolve(), "-c", context, "-b", max(plan.prompt, 2048),
+                                         "-ub", plan.prompt, "-t", plan.threads, "-wb"], cwd=folder)
         found = {}
         for row in filter(None, map(ROW.match, "\n".join(both).splitlines())):  # its table is in its log
             if int(row[3]) in plan.depths:
@@ -93,4 +95,4 @@ def peer_of(text):
     name, _, program = text.partition("=")
     if not program or not os.access(program, os.X_OK):
         raise Failed(f"--peer {text}: NAME=PROGRAM is asked for, PROGRAM being a llama-sweep-bench that can be run")
-    return SweepBench(name, program)
+    return SweepBench(name, pathlib.Path(program).resolve())

@@ -36,7 +36,9 @@ std::vector<Bytes> ranges_of(const Model& model) {
 class Placer {
  public:
   Placer(Model& model, const PlacementOptions& options)
-      : model_(model), options_(options), pool_(usable_cores()), all_(size_of_files(model)), total_(all_) {}
+      : model_(model), options_(options), pool_(usable_cores()), all_(size_of_files(model)), total_(all_) {
+    if (options.repack) interleavable_ = interleavable(model.config, model.weights);
+  }
 
   // Huge pages whatever it takes: as the files lie in the page cache, read anew from the disk, or copied.
   void huge_pages() {
@@ -143,10 +145,10 @@ class Placer {
     model_.placement.replaced += size_of(file);
   }
 
-  // Those of the file's matrices that gain by it, in `room`, which will stand in its place.
+  // Those of the file's matrices that can be, in `room`, which will stand in its place.
   std::vector<Mat> interleave_in(Bytes file, std::span<std::byte> room) {
     std::vector<Mat> done;
-    for (const Mat& m : interleavable(model_.config, model_.weights)) {
+    for (const Mat& m : interleavable_) {
       if (m.data < file.data() || m.data >= file.data() + file.size()) continue;
       interleave(pool_, m, room.data() + (m.data - file.data()));
       done.push_back(m);
@@ -203,6 +205,7 @@ class Placer {
   int64_t total_, done_ = 0;
   bool placed_ = true;
   std::vector<std::string> notes_;
+  std::vector<Mat> interleavable_;
 };
 
 }  // namespace
