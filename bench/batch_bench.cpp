@@ -60,7 +60,7 @@ void measure(const Context& ctx, Format format) {
                    {},
                    {}});
     const auto x = random_floats(random, int64_t{tokens} * kCols);
-    ctx.kernels.prepare(grain, x.data(), kCols, tokens, kCols, 0, tokens, all.back().operand.data());
+    ctx.kernels.prepare(grain, x.data(), kCols, tokens, kCols, {0, tokens}, all.back().operand.data());
   }
   const int64_t scratch_bytes = (gemm_scratch_bytes(kTokens[std::size(kTokens) - 1]) + 63) / 64 * 64;
   const Memory scratch(scratch_bytes * ctx.pool.size(), "scratch");

@@ -469,7 +469,7 @@ TEST(Engine, WaitingForPagesLeavesTheCacheAlone) {
     while (n == 3 && !cancelled) std::this_thread::yield();
   };
   engine.submit(small.watch(r));
-  const uint64_t waits = engine.submit(large.watch(request_of(prompt_of(3, 100), -1)));  // 4 pages
+  const uint64_t waits = engine.submit(large.watch(request_of(prompt_of(3, 200), -1)));  // 4 pages
   submitted = true;
   while (!passed) std::this_thread::yield();
   engine.cancel(waits);

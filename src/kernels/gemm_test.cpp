@@ -15,7 +15,7 @@ namespace {
 // What the operand of one token holds, as numbers: read back from tiles of one token.
 std::vector<double> held(const Kernels& kernels, Grain grain, const float* x, int cols) {
   Aligned memory(operand_bytes(grain, 1, cols));
-  kernels.prepare(grain, x, cols, 1, cols, 0, 1, memory.data());
+  kernels.prepare(grain, x, cols, 1, cols, {0, 1}, memory.data());
   std::vector<double> values(static_cast<size_t>(cols));
   for (int c = 0; c < cols; ++c) {
     const int block = c / kBlock, k = c % kBlock;
@@ -38,7 +38,7 @@ std::vector<float> multiply(const Kernels& kernels, Grain grain, const Mat& w, c
                             int tokens, int group = kPanel * kMaxPanels) {
   Aligned operand(operand_bytes(grain, tokens, w.cols)), scratch(gemm_scratch_bytes(tokens));
   for (int t = 0; t < tokens; t += 8)
-    kernels.prepare(grain, x.data(), w.cols, tokens, w.cols, t, std::min(8, tokens - t), operand.data());
+    kernels.prepare(grain, x.data(), w.cols, tokens, w.cols, {t, std::min(8, tokens - t)}, operand.data());
   std::vector<float> out(static_cast<size_t>(tokens) * static_cast<size_t>(w.rows));
   for (int r = 0; r < w.rows; r += group) {
     kernels.multiply(w, r, std::min(group, w.rows - r), {operand.data(), grain, tokens, w.cols},
@@ -129,7 +129,7 @@ TEST_P(Gemm, AddsToWhatIsThere) {
     const auto x = random_floats(random_, int64_t{tokens} * cols);
     const auto plain = multiply(kernels, grain, w.mat, x, tokens);
     Aligned operand(operand_bytes(grain, tokens, cols)), scratch(gemm_scratch_bytes(tokens));
-    kernels.prepare(grain, x.data(), cols, tokens, cols, 0, tokens, operand.data());
+    kernels.prepare(grain, x.data(), cols, tokens, cols, {0, tokens}, operand.data());
     std::vector<float> out(static_cast<size_t>(tokens * rows), 2.0f);
     kernels.multiply(w.mat, 0, rows, {operand.data(), grain, tokens, cols}, out.data(), rows, true,
                      scratch.data());
@@ -201,10 +201,12 @@ TEST(Prepare, RowsComeInAnyPieces) {
       for (size_t i = random.below(100); i < x.size(); i += 1 + random.below(200)) x[i] *= 20;  // rests
       const int64_t bytes = operand_bytes(grain, tokens, cols);
       Aligned whole(bytes), pieces(bytes);
-      kernels.prepare(grain, x.data(), cols, tokens, cols, 0, tokens, whole.data());
+      kernels.prepare(grain, x.data(), cols, tokens, cols, {0, tokens}, whole.data());
       for (int first = 0; first < tokens;) {
         const int count = std::min(tokens - first, static_cast<int>(1 + random.below(12)));
-        kernels.prepare(grain, x.data(), cols, tokens, cols, first, count, pieces.data());
+        const int block = static_cast<int>(random.below(6));
+        kernels.prepare(grain, x.data(), cols, tokens, cols, {first, count, block}, pieces.data());
+        kernels.prepare(grain, x.data(), cols, tokens, cols, {first, count, 0, block}, pieces.data());
         first += count;
       }
       ASSERT_EQ(std::memcmp(whole.data(), pieces.data(), static_cast<size_t>(bytes)), 0)

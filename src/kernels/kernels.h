@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "base/cpu.h"
 #include "kernels/attention.h"
@@ -35,6 +36,7 @@ struct Operand {
   int tokens = 0, cols = 0;
 };
 
+constexpr int kOperandBlock = 256;  // columns
 constexpr int kTokenGroup = 8;  // rows of activations: a multiple of every instruction set's register tile
 constexpr int kFewTokens = 16;  // that may meet weights on their way out of memory
 constexpr int kPanel = 16;      // rows of a matrix that are multiplied together
@@ -48,13 +50,19 @@ constexpr int64_t gemm_scratch_bytes(int tokens) {
   return kGemmScratch + int64_t{tokens} * kPanel * kMaxPanels * static_cast<int64_t>(sizeof(float));
 }
 
+// Rows [first, first + count) of an operand, blocks [block, end) of their columns. Rows of a group lie
+// between each other, so that threads had better take different blocks of it than different rows.
+struct OperandPart {
+  int first, count;
+  int block = 0, end = std::numeric_limits<int>::max();
+};
+
 struct Kernels {
   Isa isa;
 
-  // Rows x[first .. first + count) of [tokens][cols] (stride floats apart) into their place in an operand's
-  // memory; groups of kTokenGroup from the first token on lie together. Calls on different rows may run at
-  // once.
-  void (*prepare)(Grain grain, const float* x, int64_t stride, int tokens, int cols, int first, int count,
+  // A part of x [tokens][cols] (rows stride floats apart) into its place in an operand's memory; groups of
+  // kTokenGroup from the first token on lie together. Calls on different parts may run at once.
+  void (*prepare)(Grain grain, const float* x, int64_t stride, int tokens, int cols, const OperandPart& part,
                   std::byte* out);
 
   // out[t * stride + r - first_row] (+)= W[r] . x[t] for rows [first_row, first_row + rows), all tokens. rows

@@ -7,7 +7,7 @@
 
 namespace minke {
 
-constexpr int kBlock = 256;  // columns
+constexpr int kBlock = kOperandBlock;
 
 // One block of T tokens as int8. Weights are multiplied as codes (value = code - offset), mostly unsigned
 // ones; the sums are what takes the offset off again, and what minima are multiplied by.

@@ -23,27 +23,27 @@ struct QuantBlock {
 
 MINKE_INLINE float peak_of(const float* x) { return largest(max(abs(load(x)), abs(load(x + 16)))); }
 
-// q = x * inverse to nearest even, for 32 values; rest = x - q * scale.
-MINKE_INLINE void round_32(const float* x, float scale, float inverse, int8_t* q, float* rest) {
-  for (int h = 0; h < 2; ++h) {
-    const Vf value = load(x + 16 * h);
-    const Vi r = to_int(mul(value, set1(inverse)));
-    store_i8(q + 16 * h, r);
-    store(rest + 16 * h, fma(set1(-scale), to_float(r), value));
-  }
-}
+// x * inverse to nearest even, for 16 values.
+MINKE_INLINE Vi round_16(const float* x, float inverse) { return to_int(mul(load(x), set1(inverse))); }
 
-// Sums of q over each 16.
-MINKE_INLINE void sum_16s(const int8_t* q, int32_t* sum16) {
-  alignas(64) int32_t fours[kBlock / 4];
-  for (int i = 0; i < kBlock; i += 64) {
-    int32_t words[16];
-    std::memcpy(words, q + i, sizeof words);
-    store(fours + i / 4, dot8(zero_i(), set1(0x01010101), load(words)));
+// Values cut to bytes, 64 at a time, and their sums over each 16. Nothing is read as a longer word than it
+// was written in: that waits for all writes before it, most of them to lines another core has.
+class Bytes {
+ public:
+  Bytes(int8_t* q, int32_t* sum16) : q_(q), sum16_(sum16) {}
+  MINKE_INLINE void put(int at, Vi a, Vi b, Vi c, Vi d) {
+    const Vi all = narrow(a, b, c, d);
+    store_bytes(q_ + at, all);
+    alignas(64) int32_t fours[kPanel];
+    store(fours, dot8(zero_i(), set1(0x01010101), all));
+    for (int i = 0; i < 4; ++i)
+      sum16_[at / 16 + i] = fours[4 * i] + fours[4 * i + 1] + fours[4 * i + 2] + fours[4 * i + 3];
   }
-  for (int i = 0; i < 16; ++i)
-    sum16[i] = fours[4 * i] + fours[4 * i + 1] + fours[4 * i + 2] + fours[4 * i + 3];
-}
+
+ private:
+  int8_t* q_;
+  int32_t* sum16_;
+};
 
 constexpr float kRestUnit = 1.0f / 254.0f;  // of the first scale: what is left over is at most half of that
 
@@ -54,8 +54,7 @@ struct Scales {
   float unit;  // per_256: a scale is so many steps of it
 };
 
-MINKE_INLINE void choose_scales(Grain grain, const float* peaks, Scales& s) {
-  const Vf peak = load(peaks);
+MINKE_INLINE void choose_scales(Grain grain, Vf peak, Scales& s) {
   Vf scale = div(peak, set1(127.0f));
   Vi step = zero_i();
   if (grain == Grain::per_256) {
@@ -71,29 +70,40 @@ MINKE_INLINE void choose_scales(Grain grain, const float* peaks, Scales& s) {
   store(s.inverse, min(div(set1(1.0f), scale), set1(std::numeric_limits<float>::max())));
 }
 
+// What rounding left over of 16 values, rounded under kRestUnit of their scale.
+MINKE_INLINE Vi rest_16(const float* x, const Scales& s, int i) {
+  const Vf rest = fma(set1(-s.scale[i]), to_float(round_16(x, s.inverse[i])), load(x));
+  const float scale = s.scale[i] * kRestUnit;
+  return to_int(mul(rest, set1(scale > 0.0f ? 1.0f / scale : 0.0f)));
+}
+
 // One block, and in `second` what rounding left of the groups of 32 whose peak is above `threshold`; returns
 // their bits.
 uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b, QuantBlock& second) {
-  alignas(64) float peak[kPanel] = {};
+  float peak[8];
   for (int i = 0; i < 8; ++i) peak[i] = peak_of(x + 32 * i);
-  Scales s;
-  choose_scales(grain, peak, s);
   uint32_t mask = 0;
+  for (int i = 0; i < 8; ++i) mask |= uint32_t{peak[i] > threshold} << i;
+  Scales s;
+  choose_scales(grain, lanes8(peak), s);
   for (int i = 0; i < 8; ++i) {
     b.step[i] = s.step[i];
     b.scale[i] = grain == Grain::per_256 ? s.unit : s.scale[i];
-    float rest[32], nothing[32];
-    round_32(x + 32 * i, s.scale[i], s.inverse[i], b.q + 32 * i, rest);
-    if (peak[i] > threshold) {
-      if (mask == 0) second = {};
-      mask |= 1u << i;
-      const float scale = s.scale[i] * kRestUnit;
-      round_32(rest, scale, scale > 0.0f ? 1.0f / scale : 0.0f, second.q + 32 * i, nothing);
-    }
   }
-  sum_16s(b.q, b.sum16);
+  Bytes first(b.q, b.sum16);
+  for (int i = 0; i < 8; i += 2) {
+    const float* at = x + 32 * i;
+    const float low = s.inverse[i], high = s.inverse[i + 1];
+    first.put(32 * i, round_16(at, low), round_16(at + 16, low), round_16(at + 32, high),
+              round_16(at + 48, high));
+  }
   if (mask == 0) return 0;
-  sum_16s(second.q, second.sum16);
+  Bytes rests(second.q, second.sum16);
+  for (int i = 0; i < 8; i += 2) {
+    const float* at = x + 32 * i;
+    const auto rest = [&](int j, int k) { return mask >> j & 1 ? rest_16(at + 16 * k, s, j) : zero_i(); };
+    rests.put(32 * i, rest(i, 0), rest(i, 1), rest(i + 1, 2), rest(i + 1, 3));
+  }
   for (int i = 0; i < 8; ++i) {
     second.step[i] = b.step[i];
     second.scale[i] = b.scale[i] * kRestUnit;
@@ -142,11 +152,14 @@ float rest_threshold(const float* row, int cols) {
 // the first one's rest.
 template <int T>
 void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int64_t block_stride,
-                  std::byte* out, std::byte* rests, int from, int to) {
+                  std::byte* out, std::byte* rests, int from, int to, int first_block, int end_block) {
   float padded[kBlock], threshold[T];
   if (grain != Grain::f32)
     for (int t = from; t < to; ++t) threshold[t] = rest_threshold(rows + t * stride, cols);
-  for (int k = 0; k < blocks_of(cols); ++k, out += block_stride, rests += block_stride) {
+  out += first_block * block_stride;
+  rests += first_block * block_stride;
+  for (int k = first_block; k < std::min(end_block, blocks_of(cols));
+       ++k, out += block_stride, rests += block_stride) {
     for (int t = from; t < to; ++t) {
       const float* x = block_of(rows + t * stride, cols, k, padded);
       if (grain == Grain::f32) {
@@ -163,17 +176,18 @@ void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int6
   }
 }
 
-void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, int first, int count,
+void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, const OperandPart& part,
              std::byte* out) {
   const int64_t bytes = token_bytes(grain), block_stride = bytes * tokens;
   const int64_t to_rests = grain == Grain::f32 ? 0 : block_stride * blocks_of(cols);
-  const int last = first + count, group = first / kTokenGroup * kTokenGroup;
+  const int first = part.first, last = first + part.count, group = first / kTokenGroup * kTokenGroup;
   const int end = std::min(tokens, (last + kTokenGroup - 1) / kTokenGroup * kTokenGroup);
   for_each_tile(group, end, [&](auto T, int t) MINKE_INLINED {
     const int from = std::max(first - t, 0), to = std::min(last - t, +T);
     if (from >= to) return;
     std::byte* at = out + t * bytes;
-    prepare_tile<T>(grain, x + t * stride, stride, cols, block_stride, at, at + to_rests, from, to);
+    prepare_tile<T>(grain, x + t * stride, stride, cols, block_stride, at, at + to_rests, from, to,
+                    part.block, part.end);
   });
 }
 

@@ -18,6 +18,8 @@
 //   lookup16(n, table)     each byte 0..15 to table[byte]
 //   load_f16 load_bf16     and load_u16 load_i8 load_u8, store_i8 store_u16: 16 short elements widened to
 //                          lanes, lanes cut short
+//   lanes8(p)              eight floats and zeros, for floats that are in registers yet
+//   narrow(a, b, c, d)     64 lanes that fit bytes as bytes, those of a first; store_bytes writes them
 //   half_to_float(bits)    low 16 bits of each lane as f16
 //   Part                   sums of 4-byte products of unsigned codes with signed bytes, as cheap as they come:
 //                          part_dots(c) says how many dots of codes up to c it holds; zero_part,

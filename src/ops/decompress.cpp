@@ -92,7 +92,7 @@ struct Pass {
                     high = std::min(static_cast<int>(end), piece + kPiece);
           if (low < high)
             ctx.kernels.prepare(g, space.latents + int64_t{piece} * width, width,
-                                std::min(kPiece, count - piece), cols, low - piece, high - low,
+                                std::min(kPiece, count - piece), cols, {low - piece, high - low},
                                 to + operand_bytes(g, piece, cols));
         }
       };

@@ -48,7 +48,7 @@ void grouped_linear(const Context& ctx, const Workspace& work, ExpertSource& sou
     if (count == 0) return;
     const Grain grain = grain_at(e);
     const Operand operand = operand_of(work, grain, first, count, cols);
-    ctx.kernels.prepare(grain, x + int64_t{first} * cols, cols, count, cols, 0, count,
+    ctx.kernels.prepare(grain, x + int64_t{first} * cols, cols, count, cols, {0, count},
                         const_cast<std::byte*>(operand.data));
   });
 

@@ -20,18 +20,29 @@ void add_bias(const Kernels& kernels, const Product& p, int first, int count, in
   for (int r = 0; r < rows; ++r) kernels.add(p.out + r * p.stride + first, p.bias + first, count);
 }
 
+// All of x, by all threads: groups of rows, and where these are few, parts of them.
+void prepare(const Context& ctx, const Rows& x, Grain grain, std::byte* out) {
+  constexpr int kLeast = 32;  // blocks of rows worth another thread
+  const int groups = (x.count + kTokenGroup - 1) / kTokenGroup,
+            blocks = (x.cols + kOperandBlock - 1) / kOperandBlock;
+  const int wanted = groups >= ctx.pool.size() ? 1 : std::min(ctx.pool.size(), x.count * blocks / kLeast);
+  const int each = blocks / std::clamp(wanted, 1, blocks) + (wanted > 1);
+  const int parts = (blocks + each - 1) / each;
+  ctx.pool.for_each(int64_t{groups} * parts, 1, [&](int64_t unit, int64_t, int) {
+    const int first = static_cast<int>(unit / parts) * kTokenGroup,
+              block = static_cast<int>(unit % parts) * each;
+    ctx.kernels.prepare(grain, x.data, x.stride, x.count, x.cols,
+                        {first, std::min(kTokenGroup, x.count - first), block, block + each}, out);
+  });
+}
+
 // The products that take one grain. Returns what was done to `x` at once: prepare, then all panels of all
 // matrices.
 void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products,
                Grain grain) {
   MINKE_CHECK(operand_bytes(grain, x.count, x.cols) <= work.operands_bytes, "{} rows of {}", x.count, x.cols);
   const Operand operand{work.operands, grain, x.count, x.cols};
-  const auto prepare = [&](int64_t begin, int64_t end, int) {
-    ctx.kernels.prepare(grain, x.data, x.stride, x.count, x.cols, static_cast<int>(begin),
-                        static_cast<int>(end - begin), work.operands);
-  };
-  const int each = (x.count + ctx.pool.size() - 1) / ctx.pool.size();  // a few rows are work for all as well
-  ctx.pool.for_each(x.count, std::min(each, kTokenGroup), prepare);
+  prepare(ctx, x, grain, work.operands);
 
   int64_t total = 0;
   for (const Product& p : products)
@@ -119,7 +130,7 @@ void head_linear(const Context& ctx, const Workspace& work, int rows, const Head
   ctx.pool.for_each(p.heads, 1, [&](int64_t head, int64_t, int thread) {
     std::byte* gemm_scratch = work.scratch_of(thread);
     std::byte* prepared = gemm_scratch + gemm_scratch_bytes(rows);
-    ctx.kernels.prepare(grain, p.x + head * p.x_head, p.x_stride, rows, cols, 0, rows, prepared);
+    ctx.kernels.prepare(grain, p.x + head * p.x_head, p.x_stride, rows, cols, {0, rows}, prepared);
     const Operand operand{prepared, grain, rows, cols};
     const int step = kPanel * kMaxPanels, base = static_cast<int>(head) * p.out_cols;
     for (int r = 0; r < p.out_cols; r += step) {

@@ -34,6 +34,9 @@ inline Vi load(const int32_t* p) { return {load256(p), load256(p + 8)}; }
 inline Vf load_first(const float* p, int n) {
   return {_mm256_maskload_ps(p, first(n)), _mm256_maskload_ps(p + 8, first(n - 8))};
 }
+inline Vf lanes8(const float* p) {
+  return {_mm256_setr_ps(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]), _mm256_setzero_ps()};
+}
 inline void store(float* p, Vf x) {
   _mm256_storeu_ps(p, x.a);
   _mm256_storeu_ps(p + 8, x.b);
@@ -181,6 +184,17 @@ inline void store_i8(int8_t* p, Vi x) {
   const __m256i words = _mm256_and_si256(narrow16(x), _mm256_set1_epi16(0xff));
   const __m128i bytes = _mm_packus_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), bytes);
+}
+inline Vi narrow(Vi x, Vi y, Vi z, Vi w) {
+  const auto ordered = [](__m256i v) {
+    return _mm256_permute4x64_epi64(v, 0xd8);
+  };  // of packs, which keep halves
+  const auto words = [&](Vi v) { return ordered(_mm256_packs_epi32(v.a, v.b)); };
+  return {ordered(_mm256_packs_epi16(words(x), words(y))), ordered(_mm256_packs_epi16(words(z), words(w)))};
+}
+inline void store_bytes(int8_t* p, Vi x) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), x.b);
 }
 inline Vf half_to_float(Vi bits) {
   const __m256i words = narrow16(bits);

@@ -30,6 +30,9 @@ inline Vi set1(int32_t x) { return {_mm512_set1_epi32(x)}; }
 inline Vf load(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline Vi load(const int32_t* p) { return {_mm512_loadu_si512(p)}; }
 inline Vf load_first(const float* p, int n) { return {_mm512_maskz_loadu_ps(first(n), p)}; }
+inline Vf lanes8(const float* p) {
+  return {_mm512_zextps256_ps512(_mm256_setr_ps(p[0], p[1], p[2], p[3], p[4], p[5], p[6], p[7]))};
+}
 inline void store(float* p, Vf a) { _mm512_storeu_ps(p, a.v); }
 inline void store(int32_t* p, Vi a) { _mm512_storeu_si512(p, a.v); }
 inline void store_first(float* p, Vf a, int n) { _mm512_mask_storeu_ps(p, first(n), a.v); }
@@ -176,6 +179,12 @@ inline Vi load_u8(const void* p) {
 inline void store_i8(int8_t* p, Vi a) {
   _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(a.v));
 }
+inline Vi narrow(Vi a, Vi b, Vi c, Vi d) {
+  const __m256i ab = _mm256_set_m128i(_mm512_cvtepi32_epi8(b.v), _mm512_cvtepi32_epi8(a.v));
+  const __m256i cd = _mm256_set_m128i(_mm512_cvtepi32_epi8(d.v), _mm512_cvtepi32_epi8(c.v));
+  return {_mm512_inserti64x4(_mm512_castsi256_si512(ab), cd, 1)};
+}
+inline void store_bytes(int8_t* p, Vi a) { _mm512_storeu_si512(p, a.v); }
 inline void store_u16(uint16_t* p, Vi a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
 }
