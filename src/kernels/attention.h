@@ -8,7 +8,7 @@
 
 namespace minke {
 
-constexpr int kSpan = 2048;      // keys one call takes at most; longer contexts are merged span by span
+constexpr int kSpan = 512;       // keys one call takes at most; longer contexts are merged span by span
 constexpr int kMaxQueries = 64;  // query rows one call takes at most
 constexpr int kKeyChunk = 256;   // keys between two rescalings
 // Panels that are made before queries meet them: one where queries fill register tiles, else some, for a

@@ -3,6 +3,7 @@
 
 #include "kernels/attention.h"
 
+#include "kernels/attention_ahead.h"
 #include "kernels/attention_keys.h"
 #include "kernels/attention_values.h"
 #include "kernels/exp.h"
@@ -29,26 +30,22 @@ Memory memory_of(std::byte* scratch, int width) {
   return m;
 }
 
-// The 16 rows from s, where there are any before `last`.
-template <KvFormat format>
-MINKE_INLINE void prefetch_rows(const KeyRows& rows, int s, int last) {
-  if (s >= last) return;
-  const int64_t start = kv_scales(format, rows.width) > 0 ? rows.scales - rows.offset : 0,
-                end = int64_t{rows.width} * kv_bytes(format);
-  const std::byte* row = row_at(rows, s);
-  for (int r = 0; r < 16; ++r, row += rows.row_bytes) {
-    const std::byte* line = row + start - reinterpret_cast<uintptr_t>(row + start) % 64;
-    for (; line < row + end; line += 64) __builtin_prefetch(line, 0, 2);
-  }
-}
-
 template <KvFormat format, int P>
-void chunk_scores(const AttendSpan& a, int first, int last, const Memory& m) {
+void chunk_scores(const AttendSpan& a, int first, int last, const Memory& m, Ahead<format>& ahead) {
   const int width = a.keys.width, stride = key_panel_rows<format>(width);
+  if constexpr (kRowsAsTheyLie<format>)
+    if (rows_as_they_lie<format>(a.queries, width)) {
+      for (int s = first; s < last; s += 16) {
+        ahead.ask(0, s + 32);
+        for (int i = 0; i < a.queries; i += 16)
+          row_scores<format>(a.keys, s, m.queries + i * query_words<format>(width),
+                             m.scores + i * kKeyChunk + s - first, ahead);
+      }
+      return;
+    }
   for (int s = first; s < last; s += 16 * P) {
+    ahead.ask(8 * P, s + 32 * P);  // half of a chunk's, the other half beside values
     for (int p = 0; p < P && s + 16 * p < last; ++p) {
-      prefetch_rows<format>(a.keys, s + 16 * (p + P), a.last);
-      prefetch_rows<format>(a.values, s + 16 * p, a.last);  // their turn comes after all keys'
       key_panel<format>(a.keys, s + 16 * p, m.panel + p * stride);
     }
     for_each_tile(0, a.queries, [&](auto T, int i) MINKE_INLINED {
@@ -122,7 +119,12 @@ float chunk_softmax(const AttendSpan& a, int i, int first, int padded, const Mem
 template <KvFormat format, int P>
 void attend_in(const AttendSpan& a, std::byte* scratch) {
   const Memory m = memory_of(scratch, std::max(a.keys.width, a.values.width));
-  put_queries<format>(a.keys.width, a.queries, m.queries, [&](int i) { return a.q[i]; });
+  const auto query = [&](int i) { return a.q[i]; };
+  if (rows_as_they_lie<format>(a.queries, a.keys.width))
+    put_queries<format, 16>(a.keys.width, a.queries, m.queries, query);
+  else
+    put_queries<format>(a.keys.width, a.queries, m.queries, query);
+  Ahead<format> ahead(a);
   std::memset(a.out, 0, static_cast<size_t>(a.queries) * static_cast<size_t>(a.values.width) * 4);
   int low = a.last, high = a.first;  // keys that any row sees
   for (int i = 0; i < a.queries; ++i) {
@@ -136,16 +138,19 @@ void attend_in(const AttendSpan& a, std::byte* scratch) {
   for (int first = a.first; first < high; first += kKeyChunk) {
     if (first + kKeyChunk <= low) continue;
     const int keys = std::min(kKeyChunk, high - first), padded = (keys + 15) / 16 * 16;
-    chunk_scores<format, P>(a, first, first + padded, m);
+    ahead.limit(first + 2 * kKeyChunk);
+    chunk_scores<format, P>(a, first, first + padded, m, ahead);
     if constexpr (format == KvFormat::fp8)
       for (int s = 0; s < padded; s += 16) store(m.scales + s, row_scales(a.values, first + s, 0));
     float factors[kMaxQueries];
     for (int i = 0; i < a.queries; ++i) factors[i] = chunk_softmax<format>(a, i, first, padded, m);
+    const int rows = (kKeyChunk / 4 * 16 + a.values.width - 1) / a.values.width;
+    const auto ask = [&] { ahead.ask(rows, 0); };
     if constexpr (format == KvFormat::int8)
       add_byte_values<P>(a.values, a.queries, first, padded, factors, m.scores, a.out, m.panel, m.scales,
-                         m.codes);
+                         m.codes, ask);
     else
-      add_values<format, P>(a.values, a.queries, first, padded, factors, m.scores, a.out, m.panel);
+      add_values<format, P>(a.values, a.queries, first, padded, factors, m.scores, a.out, m.panel, ask);
   }
 }
 
@@ -177,7 +182,7 @@ void index_scores_in(const float* q, const float* w, int heads, const KeyRows& k
   const Memory m = memory_of(scratch, keys.width);
   put_queries<format>(keys.width, heads, m.queries, [&](int h) { return q + h * keys.width; });
   for (int s = first; s < last; s += 16) {
-    prefetch_rows<format>(keys, s + 16, last);
+    for (int next = s + 16; next < std::min(s + 32, last); ++next) prefetch_row<format>(keys, next);
     key_panel<format>(keys, s, m.panel);
     Vf total = load_first(scores + s - first, last - s);
     for_each_tile(0, heads, [&](auto T, int h) MINKE_INLINED {

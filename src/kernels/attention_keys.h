@@ -1,6 +1,8 @@
 #pragma once
-// Scores: sixteen keys in the lanes of a panel's words, a tile of queries beside them.
+// Scores: sixteen keys in the lanes of a panel's words and a tile of queries beside them, or sixteen queries
+// in the lanes and keys as they lie.
 
+#include "kernels/attention_ahead.h"
 #include "kernels/attention_words.h"
 
 namespace minke {
@@ -56,10 +58,11 @@ MINKE_INLINE void put_byte_query(const float* x, int group, int numbers, int gro
   out[(words + groups + group) * T + t] = kSignedCodes ? 0 : -128 * total;
 }
 
-// row(i): query i of `count`. Out come tiles of T queries, query_words(width) words each, word by word.
-template <KvFormat format, typename Row>
+// row(i): query i of `count`. Out come tiles of kMost queries and fewer, query_words(width) words each, word
+// by word.
+template <KvFormat format, int kMost = kTokenTile, typename Row>
 MINKE_INLINE void put_queries(int width, int count, int32_t* out, const Row& row) {
-  for_each_tile(0, count, [&](auto T, int i) MINKE_INLINED {
+  for_each_tile<kMost>(0, count, [&](auto T, int i) MINKE_INLINED {
     int32_t* tile = out + i * query_words<format>(width);
     for (int t = 0; t < T; ++t) {
       const float* x = row(i + t);
@@ -148,6 +151,40 @@ MINKE_INLINE void key_scores(const int32_t (*panel)[16], const int32_t* tile, in
         scores[n / T][n % T] = fma(scaled, as_float(broadcast4(scales + n % T)), scores[n / T][n % T]);
       });
     }
+  }
+}
+
+// Whether keys are met as they lie: with few queries for each of them, sixteen keys of many numbers are not
+// worth a panel.
+template <KvFormat format>
+constexpr bool kRowsAsTheyLie = kPairs<format> && format == KvFormat::bf16;
+template <KvFormat format>
+constexpr bool rows_as_they_lie(int queries, int width) {
+  return kRowsAsTheyLie<format> && queries % 16 == 0 && width % 2 == 0;
+}
+
+// scores[query][key] of the 16 keys from s for 16 queries, whose words are the lanes of `panel`.
+template <KvFormat format>
+MINKE_INLINE void row_scores(const KeyRows& rows, int s, const int32_t* panel, float* scores,
+                             Ahead<format>& ahead) {
+  const int64_t bytes = rows.row_bytes;
+  const std::byte* fours[4];  // so that four addresses and their index do
+  for (int f = 0; f < 4; ++f) fours[f] = row_at(rows, s) + 4 * f * bytes;
+  Vf dots[16];
+  unroll<16>([&](auto r) MINKE_INLINED { dots[r] = zero_f(); });
+  for (int k = 0; k < rows.width / 2; ++k) {
+    if (k % 2 == 0) ahead.ask_line();
+    const Vi two = load(panel + 16 * k);
+    unroll<16>([&](auto r) MINKE_INLINED {
+      dots[r] = dot_bf16(dots[r], two, broadcast4(fours[r / 4] + r % 4 * bytes + 4 * k));
+    });
+  }
+  alignas(64) float by_key[16][16];
+  unroll<16>([&](auto r) MINKE_INLINED { store(by_key[r], dots[r]); });
+  for (int q = 0; q < 16; q += 4) {
+    Vi four[4];
+    transpose4(reinterpret_cast<const std::byte*>(by_key[0] + q), sizeof by_key[0], four);
+    unroll<4>([&](auto j) MINKE_INLINED { store(scores + (q + j) * kKeyChunk, as_float(four[j])); });
   }
 }
 

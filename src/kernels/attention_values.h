@@ -52,6 +52,20 @@ MINKE_INLINE void value_panel(const KeyRows& rows, int first, int keys, int colu
   }
 }
 
+// value_panel for 32 columns of bf16, `words` words apart: lines are met once.
+MINKE_INLINE void value_panels(const KeyRows& rows, int first, int keys, int column, int words, Words panel) {
+  for (int s = 0; s < keys;) {
+    const int end = std::min(keys, s + kPageTokens - (first + s) % kPageTokens);  // rows of one page
+    const std::byte* row = row_at(rows, first + s) + 2 * column;
+    for (; s < end; s += 2, row += 2 * rows.row_bytes) {
+      Vi pairs[2];
+      pair_u16(row, row + rows.row_bytes, pairs);
+      store(panel[s / 2], pairs[0]);
+      store(panel[words + s / 2], pairs[1]);
+    }
+  }
+}
+
 // What a tile of queries adds to columns [column, column + 16 P) of its rows.
 template <int T, int P>
 struct Columns {
@@ -82,15 +96,26 @@ MINKE_INLINE void scale_and_add(int queries, int width, int column, const float*
 }
 
 // out = out * factors + weights . values for the rows of `queries` queries. weights(i): words of query i.
-template <KvFormat format, int P>
+// beside() is called for every
+// tile of queries that meets a panel.
+template <KvFormat format, int kLeast, typename Beside>
 void add_values(const KeyRows& rows, int queries, int first, int keys, const float* factors,
-                const float* weights, float* out, Words panel) {
+                const float* weights, float* out, Words panel, const Beside& beside) {
+  constexpr bool kTwo = kPairs<format> && format == KvFormat::bf16;
+  constexpr int P = std::max(kLeast, kTwo ? 2 : 1);
   const int width = rows.width, words = words_of<format>(keys);
   for (int column = 0; column < width; column += 16 * P) {
-    for (int p = 0; p < P && column + 16 * p < width; ++p)
-      value_panel<format>(rows, first, keys, column + 16 * p, panel + p * words);
+    for (int p = 0; p < P && column + 16 * p < width; ++p) {
+      if (kTwo && column + 16 * (p + 2) <= width && p + 2 <= P) {
+        value_panels(rows, first, keys, column + 16 * p, words, panel + p * words);
+        ++p;
+      } else {
+        value_panel<format>(rows, first, keys, column + 16 * p, panel + p * words);
+      }
+    }
     scale_and_add<P>(
         queries, width, column, factors, out, [&](auto T, int p, int i, auto& total) MINKE_INLINED {
+          beside();
           add_dots<format, T, kAtOnce<T, P>>(
               panel + p * words, words, words,
               [&](int t, int k) MINKE_INLINED { return weights + (i + t) * kKeyChunk + k; }, total);
@@ -139,9 +164,10 @@ MINKE_INLINE void add_byte_dots(const int32_t (*panel)[16], int words, const uin
 }
 
 // add_values over int8. scales [256], codes [queries][256].
-template <int P>
+template <int P, typename Beside>
 void add_byte_values(const KeyRows& rows, int queries, int first, int keys, const float* factors,
-                     const float* weights, float* out, Words panel, float* scales, uint8_t* codes) {
+                     const float* weights, float* out, Words panel, float* scales, uint8_t* codes,
+                     const Beside& beside) {
   static_assert(kKvGroup % (16 * P) == 0);
   constexpr int kPages = kKeyChunk / kPageTokens;
   const int width = rows.width, words = keys / 4;
@@ -152,8 +178,10 @@ void add_byte_values(const KeyRows& rows, int queries, int first, int keys, cons
       for (int i = 0; i < queries; ++i)
         byte_weights(weights + i * kKeyChunk, scales, keys, codes + i * kKeyChunk, units[i]);
     }
-    for (int p = 0; p < P && column + 16 * p < width; ++p)
+    for (int p = 0; p < P && column + 16 * p < width; ++p) {
+      beside();
       value_panel<KvFormat::int8>(rows, first, keys, column + 16 * p, panel + p * words);
+    }
     scale_and_add<P>(
         queries, width, column, factors, out, [&](auto T, int p, int i, auto& total) MINKE_INLINED {
           add_byte_dots<T, kAtOnce<T, P>>(panel + p * words, words, codes + i * kKeyChunk, units[i], total);

@@ -18,6 +18,7 @@
 //   lookup16(n, table)     each byte 0..15 to table[byte]
 //   load_f16 load_bf16     and load_u16 load_i8 load_u8, store_i8 store_u16: 16 short elements widened to
 //                          lanes, lanes cut short
+//   pair_u16(p, q, out)    32 short elements of both: those of p in low halves, of q in high ones, 16 in each of out
 //   lanes8(p)              eight floats and zeros, for floats that are in registers yet
 //   narrow(a, b, c, d)     64 lanes that fit bytes as bytes, those of a first; store_bytes writes them
 //   half_to_float(bits)    low 16 bits of each lane as f16

@@ -46,6 +46,10 @@ int64_t thread_scratch(const Config& c, const Limits& l) {
   return (bytes + 4095) / 4096 * 4096;  // threads do not share pages
 }
 
+int64_t partial_units(const Config& c, const Limits& l) {
+  return attention_partials(c.heads, c.mla ? 1 : c.kv_heads, l.context, l.sequences, l.threads);
+}
+
 // Of one layer.
 int64_t k_nope_bytes(const Config& c, Format format) {
   return int64_t{c.heads} * c.mla->nope * row_bytes(format, c.mla->kv_lora);
@@ -73,7 +77,7 @@ void attention_buffers(const Config& c, const Limits& l, State& s, const F& f) {
   f("attended_latent", s.attended_latent, rows * c.heads * m.kv_lora);
   if (l.decompress) {
     f("k_nope", s.k_nope, int64_t{c.layers + c.mtp_layers} * k_nope_bytes(c, l.k_nope_format));
-    f("latents", s.decompressed.latents, int64_t{kSpan} * (m.kv_lora + m.rope));
+    f("latents", s.decompressed.latents, int64_t{kDecompressed} * (m.kv_lora + m.rope));
     f("peaks", s.decompressed.peak, rows * c.heads);
     f("masses", s.decompressed.mass, rows * c.heads);
   }
@@ -123,7 +127,7 @@ void for_each_buffer(const Config& c, const Limits& l, State& s, F&& f) {
   f("scratch", s.work.scratch, thread_scratch(c, l) * l.threads);
   f("adapted", s.work.adapted, rows * kMostAdapted * l.adapter_rank);
   const int64_t value_width = c.mla ? c.mla->kv_lora : c.head_dim;
-  f("partials", s.work.partials, int64_t{8} * l.threads * kMaxQueries * (value_width + 2));
+  f("partials", s.work.partials, partial_units(c, l) * kMaxQueries * (value_width + 2));
 }
 
 Config as_run(const Config& config, const Limits& limits) {
@@ -152,7 +156,7 @@ State make_state(const Config& config, const Limits& limits, KvPool& kv, ExpertS
   s.work.operands_bytes = operand_space(config, limits);
   s.work.scratch_bytes = thread_scratch(config, limits);
   s.work.adapted_width = kMostAdapted * limits.adapter_rank;
-  s.work.partial_units = 8 * limits.threads;
+  s.work.partial_units = static_cast<int>(partial_units(config, limits));
   s.work.partial_width = config.mla ? config.mla->kv_lora : config.head_dim;
   s.frequencies = rope_frequencies(config.rope);
   s.rope_magnitude = static_cast<float>(rope_magnitude(config.rope));

@@ -58,11 +58,16 @@ Partial partial_at(float* memory, int width, int64_t unit) {
   return {p, p + kMaxQueries, p + 2 * kMaxQueries};
 }
 
-void merge(const Kernels& kernels, int queries, int width, const Partial& next, Partial& sum) {
-  for (int i = 0; i < queries; ++i)
-    merge_row(kernels, width, {next.out + i * width, next.peak + i, next.mass + i},
-              {sum.out + i * width, sum.peak + i, sum.mass + i});
+PartialRow row_of(const Partial& p, int width, int i) { return {p.out + i * width, p.peak + i, p.mass + i}; }
+
+void merge(const Kernels& kernels, int queries, int width, const Partial& next, const Partial& sum) {
+  for (int i = 0; i < queries; ++i) merge_row(kernels, width, row_of(next, width, i), row_of(sum, width, i));
 }
+
+int spans_of(const Run& run) { return (run.position + run.count + kSpan - 1) / kSpan; }
+
+// Too few tasks to keep all threads busy: their spans are shared out.
+bool few(int64_t tasks, int threads) { return tasks < 4 * int64_t{threads}; }
 
 // Rows of the cache, chosen ones, one after the other.
 struct Gathered {
@@ -114,16 +119,15 @@ struct Pass {
         scratch);
   }
 
+  // Query i of a task.
+  void finish(const Task& task, int i, const Partial& sum) const {
+    const int64_t row = task.run->row + task.token + i / task.heads;
+    float* to = out + (row * shape.heads + task.head + i % task.heads) * shape.value_width;
+    std::memcpy(to, sum.out + i * shape.value_width, static_cast<size_t>(shape.value_width) * sizeof(float));
+    ctx.kernels.scale(to, 1.0f / sum.mass[i], shape.value_width);
+  }
   void finish(const Task& task, const Partial& sum) const {
-    for (int t = 0, i = 0; t < task.tokens; ++t) {
-      const int64_t row = task.run->row + task.token + t;
-      for (int h = 0; h < task.heads; ++h, ++i) {
-        float* to = out + (row * shape.heads + task.head + h) * shape.value_width;
-        std::memcpy(to, sum.out + i * shape.value_width,
-                    static_cast<size_t>(shape.value_width) * sizeof(float));
-        ctx.kernels.scale(to, 1.0f / sum.mass[i], shape.value_width);
-      }
-    }
+    for (int i = 0; i < task.tokens * task.heads; ++i) finish(task, i, sum);
   }
 
   int end_of(const Task& task) const { return task.run->position + task.token + task.tokens; }
@@ -182,39 +186,48 @@ Pass make_pass(const Context& ctx, const Workspace& work, const KvPool& pool, in
           out};
 }
 
-// One token each, few tasks, long contexts: the spans themselves are shared out, and merged in order
-// afterwards.
+// A task whose spans are shared out: each is a unit of its own.
+struct Split {
+  Task task;
+  int spans;
+  int64_t first;  // unit
+};
+
+// The task that has unit i.
+Split split_at(const AttentionShape& shape, std::span<const Run> runs, int64_t i) {
+  int64_t first = 0;
+  for (const Run& run : runs) {
+    const Cut cut(shape, run.count);
+    const int64_t spans = spans_of(run), task = (i - first) / spans;
+    if (task < cut.tasks())
+      return {cut.task(shape, run, static_cast<int>(task)), static_cast<int>(spans), first + task * spans};
+    first += cut.tasks() * spans;
+  }
+  MINKE_CHECK(false, "unit {} of {}", i, first);
+}
+
+// Few tasks, long contexts: spans by themselves, then merged in their order, query by query.
 void split_spans(const Pass& pass, std::span<const Run> runs, int64_t units) {
-  struct Unit {
-    Task task;
-    int span, of;
-  };
-  const auto unit_at = [&](int64_t i) {
-    for (const Run& run : runs) {
-      const Cut cut(pass.shape, run.count);
-      const int spans = (run.position + run.count + kSpan - 1) / kSpan;
-      if (i < int64_t{cut.tasks()} * spans)
-        return Unit{cut.task(pass.shape, run, static_cast<int>(i / spans)), static_cast<int>(i % spans),
-                    spans};
-      i -= int64_t{cut.tasks()} * spans;
-    }
-    MINKE_CHECK(false, "unit {}", i);
-  };
   const int width = pass.shape.value_width;
+  const auto partial = [&](int64_t i) { return partial_at(pass.work.partials, width, i); };
   pass.ctx.pool.for_each(units, 1, [&](int64_t i, int64_t, int thread) {
-    const Unit u = unit_at(i);
-    const int first = u.span * kSpan, last = std::min(pass.end_of(u.task), first + kSpan);
-    pass.span(u.task, first, last, partial_at(pass.work.partials, width, i), pass.work.scratch_of(thread));
+    const Split s = split_at(pass.shape, runs, i);
+    const int first = static_cast<int>(i - s.first) * kSpan;
+    pass.span(s.task, first, std::min(pass.end_of(s.task), first + kSpan), partial(i),
+              pass.work.scratch_of(thread));
   });
-  pass.ctx.pool.for_each(units, 1, [&](int64_t i, int64_t, int) {
-    const Unit u = unit_at(i);
-    if (u.span != 0) return;
-    Partial sum = partial_at(pass.work.partials, width, i);
-    for (int s = 1; s < u.of; ++s)
-      merge(pass.ctx.kernels, u.task.tokens * u.task.heads, width,
-            partial_at(pass.work.partials, width, i + s), sum);
-    pass.finish(u.task, sum);
-  });
+  for (int64_t next = 0; next < units;) {
+    const Split s = split_at(pass.shape, runs, next);
+    next = s.first + s.spans;
+    pass.ctx.pool.for_each(s.task.tokens * s.task.heads, 4, [&](int64_t begin, int64_t end, int) {
+      for (int i = static_cast<int>(begin); i < end; ++i) {
+        for (int n = 1; n < s.spans; ++n)
+          merge_row(pass.ctx.kernels, width, row_of(partial(s.first + n), width, i),
+                    row_of(partial(s.first), width, i));
+        pass.finish(s.task, i, partial(s.first));
+      }
+    });
+  }
 }
 
 }  // namespace
@@ -231,9 +244,9 @@ void attention(const Context& ctx, const Workspace& work, const KvPool& pool, in
   for (const Run& run : runs) {
     const int64_t n = Cut(shape, run.count).tasks();
     tasks += n;
-    units += n * ((run.position + run.count + kSpan - 1) / kSpan);
+    units += n * spans_of(run);
   }
-  if (units > tasks && tasks < 4 * ctx.pool.size() && units <= work.partial_units)
+  if (units > tasks && few(tasks, ctx.pool.size()) && units <= work.partial_units)
     return split_spans(pass, runs, units);
   ctx.pool.for_each(tasks, 1, [&](int64_t i, int64_t, int thread) {
     for (const Run& run : runs) {
@@ -277,6 +290,11 @@ void sparse_attention(const Context& ctx, const Workspace& work, const KvPool& p
         pass.chosen(task, gathered, thread);
     }
   });
+}
+
+int64_t attention_partials(int heads, int kv_heads, int64_t context, int sequences, int threads) {
+  const int64_t tasks = Cut({heads, kv_heads, 0, 0, {}, {}}, 1).tasks();
+  return few(tasks, threads) ? tasks * (context / kSpan + sequences) : 0;
 }
 
 int64_t attention_scratch_bytes(int query_width, int value_width, int gathered, int64_t row_bytes) {

@@ -45,6 +45,10 @@ void sparse_attention(const Context& ctx, const Workspace& work, const KvPool& p
                       const AttentionShape& shape, std::span<const Run> runs, const Selection& selection,
                       const float* q, float* out);
 
+// Units of Workspace::partials with which a token each of `sequences`, of `context` tokens together, keeps
+// all threads busy.
+int64_t attention_partials(int heads, int kv_heads, int64_t context, int sequences, int threads);
+
 // Scratch a thread needs; gathered: rows it may gather (sparse attention), of row_bytes each.
 int64_t attention_scratch_bytes(int query_width, int value_width, int gathered, int64_t row_bytes);
 

@@ -12,7 +12,7 @@ namespace {
 
 constexpr int kPiece = 512;  // keys that are made at once, for one head: they stay in L2
 constexpr int kRowsAtOnce = kPanel * kMaxPanels;
-static_assert(kSpan % kPiece == 0 && kPiece % kKeyChunk == 0);
+static_assert(kDecompressed % kPiece == 0 && kPiece % kKeyChunk == 0 && kPiece <= kSpan);
 
 // What a thread works with, for one head and one piece.
 struct Scratch {
@@ -66,7 +66,7 @@ struct Pass {
   std::byte* values_operand() const {
     const Grain grain = grain_of(ctx, k_nope);
     return grain == grain_of(ctx, v_b) ? work.operands
-                                       : work.operands + operand_bytes(grain, kSpan, shape.kv_lora);
+                                       : work.operands + operand_bytes(grain, kDecompressed, shape.kv_lora);
   }
 
   // Numbers of `key_format` from f32.
@@ -170,8 +170,8 @@ struct Pass {
     const int groups = (run.count + kMaxQueries - 1) / kMaxQueries;
     const int parts = std::clamp((4 * ctx.pool.size() + shape.heads - 1) / shape.heads, 1, groups);
     const int per_part = (groups + parts - 1) / parts * kMaxQueries, end = run.position + run.count;
-    for (int first = 0; first < end; first += kSpan) {
-      const int last = std::min(end, first + kSpan);
+    for (int first = 0; first < end; first += kDecompressed) {
+      const int last = std::min(end, first + kDecompressed);
       prepare(run, first, last);
       ctx.pool.for_each(int64_t{shape.heads} * parts, 1, [&](int64_t i, int64_t, int thread) {
         const int head = static_cast<int>(i / parts), begin = static_cast<int>(i % parts) * per_part;
@@ -226,7 +226,7 @@ void transpose_heads(const Context& ctx, const Mat& k_b, int heads, const Mat& t
 }
 
 int64_t decompress_operand_bytes(const LatentShape& s, bool wide) {
-  return 2 * operand_bytes_at_most(kSpan, s.kv_lora, wide);
+  return 2 * operand_bytes_at_most(kDecompressed, s.kv_lora, wide);
 }
 
 int64_t decompress_scratch_bytes(const LatentShape& s) {

@@ -27,9 +27,11 @@ constexpr int kFormBlock = 512;
 // answer.
 bool decompresses(const LatentShape& shape, int position, int given);
 
+constexpr int kDecompressed = 2048;  // latents that are read at once
+
 // Memory for the rows of one call: what was summed so far.
 struct DecompressSpace {
-  float* latents;  // [kSpan][kv_lora + rope]
+  float* latents;  // [kDecompressed][kv_lora + rope]
   float* peak;     // [rows][heads]
   float* mass;     // [rows][heads]
 };

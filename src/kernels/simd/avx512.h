@@ -188,6 +188,15 @@ inline void store_bytes(int8_t* p, Vi a) { _mm512_storeu_si512(p, a.v); }
 inline void store_u16(uint16_t* p, Vi a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
 }
+inline void pair_u16(const void* p, const void* q, Vi out[2]) {
+  alignas(64) static constexpr uint16_t kLow[32] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,
+                                                    37, 6,  38, 7,  39, 8,  40, 9,  41, 10, 42,
+                                                    11, 43, 12, 44, 13, 45, 14, 46, 15, 47};
+  const __m512i low = _mm512_load_si512(kLow), high = _mm512_add_epi16(low, _mm512_set1_epi16(16));
+  const __m512i a = _mm512_loadu_si512(p), b = _mm512_loadu_si512(q);
+  out[0].v = _mm512_permutex2var_epi16(a, low, b);
+  out[1].v = _mm512_permutex2var_epi16(a, high, b);
+}
 inline Vf half_to_float(Vi bits) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits.v))}; }
 
 MINKE_INLINE void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
