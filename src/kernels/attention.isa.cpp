@@ -6,6 +6,7 @@
 #include "kernels/attention_ahead.h"
 #include "kernels/attention_keys.h"
 #include "kernels/attention_values.h"
+#include "kernels/bf16.h"
 #include "kernels/exp.h"
 #include "kernels/tables.h"
 
@@ -83,7 +84,7 @@ float chunk_softmax(const AttendSpan& a, int i, int first, int padded, const Mem
   const float before = a.peak[i], now = peak > before ? peak : before;
   Vf total = zero_f();
   for (int s = 0; s < padded; s += 16) {
-    Vf weight = exp(sub(load(scores + s), set1(now)));
+    Vf weight = exp_of_negative(sub(load(scores + s), set1(now)));
     if (s < low || s + 16 > high) {  // exp of a clamped argument is not 0, and what is out of sight weighs 0
       alignas(64) float lanes[16];
       store(lanes, weight);
@@ -92,12 +93,14 @@ float chunk_softmax(const AttendSpan& a, int i, int first, int padded, const Mem
     }
     if constexpr (format == KvFormat::bf16 || format == KvFormat::fp8) {
       const Vf scaled = format == KvFormat::fp8 ? mul(weight, load(m.scales + s)) : weight;
-      const Vi bits = rounded_bf16(scaled);
-      if constexpr (format == KvFormat::bf16) weight = as_float(shl<16>(bits));
-      if constexpr (kPairs<format>)
-        store_u16(reinterpret_cast<uint16_t*>(scores) + s, bits);  // behind what is still to be read
-      else
-        store(scores + s, as_float(shl<16>(bits)));
+      if constexpr (kPairs<format>) {
+        store_bf16(reinterpret_cast<uint16_t*>(scores) + s, scaled);  // behind what is still to be read
+        if constexpr (format == KvFormat::bf16) weight = round_bf16(weight);
+      } else {
+        const Vf rounded = as_float(shl<16>(rounded_bf16(scaled)));
+        if constexpr (format == KvFormat::bf16) weight = rounded;
+        store(scores + s, rounded);
+      }
     } else {
       store(scores + s, weight);
     }

@@ -6,11 +6,10 @@
 namespace minke {
 namespace {
 
-// e^x to about 2 ulp for x in [-87.3, 88.7]; below that 0 or nearly, above it large. Cephes' split of x into
-// n ln 2 + r and a minimax polynomial of degree 5 for r.
-MINKE_INLINE Vf exp(Vf x) {
-  x = min(max(x, set1(-87.336544f)), set1(88.722839f));
-  const Vi n = to_int(mul(x, set1(1.44269504f)));
+// e^x = 2^n times what is returned. Cephes' split of x into n ln 2 + r and a minimax polynomial of degree 5
+// for r.
+MINKE_INLINE Vf exp_parts(Vf x, Vi& n) {
+  n = to_int(mul(x, set1(1.44269504f)));
   const Vf k = to_float(n);
   const Vf r = fma(k, set1(2.12194440e-4f), fma(k, set1(-0.693359375f), x));
   Vf p = set1(1.9875691500e-4f);
@@ -19,11 +18,26 @@ MINKE_INLINE Vf exp(Vf x) {
   p = fma(p, r, set1(4.1665795894e-2f));
   p = fma(p, r, set1(1.6666665459e-1f));
   p = fma(p, r, set1(5.0000001201e-1f));
-  p = add(fma(p, mul(r, r), r), set1(1.0f));
+  return add(fma(p, mul(r, r), r), set1(1.0f));
+}
+
+constexpr float kLeastExponent = -87.336544f;
+
+// e^x to about 2 ulp for x in [-87.3, 88.7]; below that 0 or nearly, above it large.
+MINKE_INLINE Vf exp(Vf x) {
+  Vi n;
+  const Vf p = exp_parts(min(max(x, set1(kLeastExponent)), set1(88.722839f)), n);
   const Vi half = sar<1>(n);  // in two steps, so that 2^128 does not overflow on the way
   const Vf low = as_float(shl<23>(add(half, set1(127)))),
            high = as_float(shl<23>(add(sub(n, half), set1(127))));
   return mul(mul(p, low), high);
+}
+
+// The same bits for x <= 0, sooner.
+MINKE_INLINE Vf exp_of_negative(Vf x) {
+  Vi n;
+  const Vf p = exp_parts(max(x, set1(kLeastExponent)), n);
+  return mul(p, as_float(shl<23>(add(n, set1(127)))));
 }
 
 }  // namespace
