@@ -367,7 +367,10 @@ void write_out(const float* sums, int rows, int tokens, float* out, int64_t stri
       for (int t = first_token; t < first_token + T; ++t, sums += kPanel) {
         float* to = out + t * stride + r;
         const Vf value = load(sums);
-        store_first(to, accumulate ? add(load_first(to, rows - r), value) : value, rows - r);
+        if (r + kPanel <= rows)
+          store(to, accumulate ? add(load(to), value) : value);
+        else
+          store_first(to, accumulate ? add(load_first(to, rows - r), value) : value, rows - r);
       }
     }
   });

@@ -13,9 +13,15 @@
 namespace minke {
 namespace {
 
-// One block of one token, before it is laid into its tile.
+// One block of T tokens as bytes, before they are laid into their tile, in halves.
+constexpr int kHalf = kBlock / 2;
+template <int T>
+struct alignas(64) Codes {
+  int8_t q[2][T][kHalf];
+};
+
+// What else there is of one token's block.
 struct QuantBlock {
-  int8_t q[kBlock];
   int32_t sum16[16];
   int32_t step[8];
   float scale[8];
@@ -30,10 +36,10 @@ MINKE_INLINE Vi round_16(const float* x, float inverse) { return to_int(mul(load
 // was written in: that waits for all writes before it, most of them to lines another core has.
 class Bytes {
  public:
-  Bytes(int8_t* q, int32_t* sum16) : q_(q), sum16_(sum16) {}
+  Bytes(int8_t* low, int8_t* high, int32_t* sum16) : halves_{low, high}, sum16_(sum16) {}
   MINKE_INLINE void put(int at, Vi a, Vi b, Vi c, Vi d) {
     const Vi all = narrow(a, b, c, d);
-    store_bytes(q_ + at, all);
+    store_bytes(halves_[at / kHalf] + at % kHalf, all);
     alignas(64) int32_t fours[kPanel];
     store(fours, dot8(zero_i(), set1(0x01010101), all));
     for (int i = 0; i < 4; ++i)
@@ -41,7 +47,7 @@ class Bytes {
   }
 
  private:
-  int8_t* q_;
+  int8_t* halves_[2];
   int32_t* sum16_;
 };
 
@@ -79,7 +85,8 @@ MINKE_INLINE Vi rest_16(const float* x, const Scales& s, int i) {
 
 // One block, and in `second` what rounding left of the groups of 32 whose peak is above `threshold`; returns
 // their bits.
-uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b, QuantBlock& second) {
+uint32_t round_block(Grain grain, const float* x, float threshold, Bytes first, QuantBlock& b, Bytes rests,
+                     QuantBlock& second) {
   float peak[8];
   for (int i = 0; i < 8; ++i) peak[i] = peak_of(x + 32 * i);
   uint32_t mask = 0;
@@ -90,7 +97,6 @@ uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b
     b.step[i] = s.step[i];
     b.scale[i] = grain == Grain::per_256 ? s.unit : s.scale[i];
   }
-  Bytes first(b.q, b.sum16);
   for (int i = 0; i < 8; i += 2) {
     const float* at = x + 32 * i;
     const float low = s.inverse[i], high = s.inverse[i + 1];
@@ -98,7 +104,6 @@ uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b
               round_16(at + 48, high));
   }
   if (mask == 0) return 0;
-  Bytes rests(second.q, second.sum16);
   for (int i = 0; i < 8; i += 2) {
     const float* at = x + 32 * i;
     const auto rest = [&](int j, int k) { return mask >> j & 1 ? rest_16(at + 16 * k, s, j) : zero_i(); };
@@ -112,8 +117,28 @@ uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b
 }
 
 template <int T>
+MINKE_INLINE void place_codes(const Codes<T>& c, int from, int to, QuantTile<T>& tile) {
+  constexpr int kWords = kHalf / 4;
+  if constexpr (T == kPanel / 2) {  // a lane for each token and half
+    if (from == 0 && to == T) {
+      for (int k = 0; k < kWords; k += 4) {
+        Vi words[4];
+        transpose4(reinterpret_cast<const std::byte*>(c.q) + 4 * k, kHalf, words);
+        unroll<4>([&](auto j) MINKE_INLINED {
+          alignas(64) int32_t both[2][T];
+          store(both[0], words[j]);
+          for (int h = 0; h < 2; ++h) std::memcpy(tile.q[h * kWords + k + j], both[h], sizeof both[h]);
+        });
+      }
+      return;
+    }
+  }
+  for (int t = from; t < to; ++t)
+    for (int k = 0; k < kBlock / 4; ++k) std::memcpy(tile.q[k][t], c.q[k / kWords][t] + k % kWords * 4, 4);
+}
+
+template <int T>
 MINKE_INLINE void place(const QuantBlock& b, Grain grain, int t, QuantTile<T>& tile) {
-  for (int k = 0; k < kBlock / 4; ++k) std::memcpy(tile.q[k][t], b.q + 4 * k, 4);
   for (int i = 0; i < 8; ++i) {
     const int32_t total = b.sum16[2 * i] + b.sum16[2 * i + 1];
     tile.sum[i][t] = total;
@@ -160,19 +185,29 @@ void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int6
   rests += first_block * block_stride;
   for (int k = first_block; k < std::min(end_block, blocks_of(cols));
        ++k, out += block_stride, rests += block_stride) {
-    for (int t = from; t < to; ++t) {
-      const float* x = block_of(rows + t * stride, cols, k, padded);
-      if (grain == Grain::f32) {
-        auto& tile = *reinterpret_cast<FloatTile<T>*>(out);
+    if (grain == Grain::f32) {
+      auto& tile = *reinterpret_cast<FloatTile<T>*>(out);
+      for (int t = from; t < to; ++t) {
+        const float* x = block_of(rows + t * stride, cols, k, padded);
         for (int i = 0; i < kBlock; ++i) tile.x[i][t] = x[i];
-      } else {
-        QuantBlock block, rest;
-        auto& tile = *reinterpret_cast<QuantTile<T>*>(out);
-        tile.rest[t] = round_block(grain, x, threshold[t], block, rest);
-        place(block, grain, t, tile);
-        if (tile.rest[t]) place(rest, grain, 0, reinterpret_cast<QuantTile<1>*>(rests)[t]);
       }
+      continue;
     }
+    auto& tile = *reinterpret_cast<QuantTile<T>*>(out);
+    Codes<T> codes;
+    Codes<1> rest_codes;
+    for (int t = from; t < to; ++t) {
+      QuantBlock block, rest;
+      tile.rest[t] = round_block(grain, block_of(rows + t * stride, cols, k, padded), threshold[t],
+                                 {codes.q[0][t], codes.q[1][t], block.sum16}, block,
+                                 {rest_codes.q[0][0], rest_codes.q[1][0], rest.sum16}, rest);
+      place(block, grain, t, tile);
+      if (tile.rest[t] == 0) continue;
+      auto& rest_tile = reinterpret_cast<QuantTile<1>*>(rests)[t];
+      place(rest, grain, 0, rest_tile);
+      place_codes(rest_codes, 0, 1, rest_tile);
+    }
+    place_codes(codes, from, to, tile);
   }
 }
 
