@@ -137,9 +137,13 @@ MINKE_INLINE void integer_block(const Panel& p, const Steps* steps, const QuantT
   }
 }
 
+// What was summed of an output before this block.
+MINKE_INLINE Vf before(bool first, const float* sum) { return first ? zero_f() : load(sum); }
+
 // One block of an integer-scale format: integers over the 256 columns, then one f32 step per output.
 template <typename F, int T>
-void multiply_integer(const Panel& p, const Steps* steps, const QuantTile<T>& x, uint32_t subs, float* out) {
+void multiply_integer(const Panel& p, const Steps* steps, const QuantTile<T>& x, uint32_t subs, bool first,
+                      float* out) {
   Vi total[T];
   integer_block<F, T>(p, steps, x, subs, total);
   Vf value[T];
@@ -156,7 +160,7 @@ void multiply_integer(const Panel& p, const Steps* steps, const QuantTile<T>& x,
     unroll<T>([&](auto t) MINKE_INLINED { value[t] = fma(negative, to_float(total[t]), value[t]); });
   }
   unroll<T>([&](auto t) MINKE_INLINED {
-    store(out + kPanel * t, fma(value[t], set1(x.scale[0][t]), load(out + kPanel * t)));
+    store(out + kPanel * t, fma(value[t], set1(x.scale[0][t]), before(first, out + kPanel * t)));
   });
 }
 
@@ -184,9 +188,9 @@ MINKE_INLINE void add_scaled_32(const Panel& p, const QuantTile<T>& x, int i, Vf
 
 // One block of a format with an f32 scale per 32 columns.
 template <typename F, int T>
-void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, float* out) {
+void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, bool first, float* out) {
   Vf total[T];
-  unroll<T>([&](auto t) MINKE_INLINED { total[t] = load(out + kPanel * t); });
+  unroll<T>([&](auto t) MINKE_INLINED { total[t] = before(first, out + kPanel * t); });
   for (int i = 0; i < subs; ++i) add_scaled_32<F, T>(p, x, i, total);
   unroll<T>([&](auto t) MINKE_INLINED { store(out + kPanel * t, total[t]); });
 }
@@ -201,14 +205,15 @@ void multiply_rest(const Panel& p, const QuantTile<1>& x, uint32_t subs, float* 
 
 // One block in f32.
 template <int T>
-void multiply_wide(const float (*w)[kPanel], int cols, const FloatTile<T>& x, float* out) {
+void multiply_wide(const float (*w)[kPanel], int cols, const FloatTile<T>& x, bool first, float* out) {
   Vf total[T];
   unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_f(); });
   for (int k = 0; k < cols; ++k) {
     const Vf row = load(w[k]);
     unroll<T>([&](auto t) MINKE_INLINED { total[t] = fma(row, set1(x.x[k][t]), total[t]); });
   }
-  unroll<T>([&](auto t) MINKE_INLINED { store(out + kPanel * t, add(load(out + kPanel * t), total[t])); });
+  unroll<T>([&](auto t)
+                MINKE_INLINED { store(out + kPanel * t, add(before(first, out + kPanel * t), total[t])); });
 }
 
 // A panel's values in f32, rounded as the reference dequantisers round.
@@ -271,6 +276,7 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
   for (int block = 0; block < blocks_of(w.cols); ++block) {
     const int subs = F::kSub == 32 ? std::min(8, (w.cols - block * kBlock + 31) / 32) : 16;
     const QuantTile<1>* rests = rests_of(x, block);
+    const bool none = block == 0;  // there are no sums yet
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
       if (!w.interleaved)
@@ -281,7 +287,8 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
         widen<F>(s.panel, subs, s.wide);
         const int cols = std::min(kBlock, w.cols - block * kBlock);
         for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* out) {
-          multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), out + p * T * kPanel);
+          multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), none,
+                           out + p * T * kPanel);
         });
       } else if constexpr (F::kIntegerScales) {
         const bool many = F::kOffset != 128 && x.tokens >= kManyTokens;
@@ -289,17 +296,17 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
         for_tiles(x, block, sums, panels, [&](auto T, const std::byte* at, int first_token, float* out) {
           const auto& tile = *reinterpret_cast<const QuantTile<T>*>(at);
           out += p * T * kPanel;
-          multiply_integer<F, T>(s.panel, many ? &steps : nullptr, tile, ~0u, out);
+          multiply_integer<F, T>(s.panel, many ? &steps : nullptr, tile, ~0u, none, out);
           for (int t = 0; t < T; ++t)
             if (tile.rest[t])
               multiply_integer<F, 1>(s.panel, many ? &steps : nullptr, rests[first_token + t], tile.rest[t],
-                                     out + t * kPanel);
+                                     false, out + t * kPanel);
         });
       } else {
         for_tiles(x, block, sums, panels, [&](auto T, const std::byte* at, int first_token, float* out) {
           const auto& tile = *reinterpret_cast<const QuantTile<T>*>(at);
           out += p * T * kPanel;
-          multiply_float_scales<F, T>(s.panel, subs, tile, out);
+          multiply_float_scales<F, T>(s.panel, subs, tile, none, out);
           for (int t = 0; t < T; ++t)
             if (tile.rest[t])
               multiply_rest<F>(s.panel, rests[first_token + t], tile.rest[t], out + t * kPanel);
@@ -354,7 +361,8 @@ void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* 
         widen_floats<F>(walk, cols, 1.0f, s.wide);
       }
       for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* out) {
-        multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), out + p * T * kPanel);
+        multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), block == 0,
+                         out + p * T * kPanel);
       });
     }
   }
@@ -402,8 +410,6 @@ void gemm(const Mat& w, int first_row, int rows, const Operand& x, float* out, i
   const Gemm multiply = gemm_of(w.format);
   for (int r = 0; r < rows; r += step) {
     const int here = std::min(step, rows - r);
-    const int64_t slots = int64_t{(here + kPanel - 1) / kPanel * kPanel} * x.tokens;
-    std::memset(sums, 0, sizeof(float) * static_cast<size_t>(slots));
     multiply(w, first_row + r, here, x, sums, s);
     write_out(sums, here, x.tokens, out + r, stride, add);
   }
