@@ -5,12 +5,12 @@
 namespace minke {
 namespace {
 
-constexpr double kSlower = 2.0;  // than a step of answers alone, for each prompt that waits
+constexpr double kSlower = 2.0;     // than a step of answers alone, for each prompt that waits
 constexpr double kCrowdEnds = 0.1;  // prompts a step: those that read what came early pause for a while only
-constexpr int kLeastRows = 3;    // else a prompt would never end
+constexpr int kLeastRows = 3;       // else a prompt would never end
 constexpr int kPass = 8;  // rows that meet weights in one pass (Kernels::few); one more takes a second pass
 constexpr double kUnknown = 16;  // rows in the time of a step, before anything was measured
-constexpr double kNew = 0.2;  // weight of what was measured last
+constexpr double kNew = 0.2;     // weight of what was measured last
 
 void blend(double& mean, double value) { mean = mean == 0 ? value : mean + kNew * (value - mean); }
 

@@ -464,7 +464,6 @@ struct Engine::Impl {
     counts.output_tokens = finished.output_tokens;
     counts.accepted_tokens = finished.accepted_tokens;
     counts.preempted = finished.preempted;
-    if (disk) counts.disk = disk->stats();
   }
 
   const Model& model;
@@ -508,8 +507,13 @@ int Engine::vocab() const { return impl_->model.config.vocab; }
 int Engine::context() const { return impl_->context; }
 
 EngineStats Engine::stats() const {
-  std::lock_guard lock(impl_->mutex);
-  return impl_->counts;
+  EngineStats stats;
+  {
+    std::lock_guard lock(impl_->mutex);
+    stats = impl_->counts;
+  }
+  if (impl_->disk) stats.disk = impl_->disk->stats();  // pages are written behind the last step as well
+  return stats;
 }
 
 }  // namespace minke

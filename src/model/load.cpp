@@ -279,6 +279,18 @@ std::span<const TensorView> tensors_of(const Model& model) {
   return model.gguf() ? model.gguf()->tensors() : model.folder()->weights.tensors();
 }
 
+std::string sample_of(const Model& model) {
+  constexpr size_t kSample = 256;  // bytes of a tensor, from its middle
+  if (!model.placement.sample.empty()) return model.placement.sample;
+  std::string all;
+  for (const TensorView& t : tensors_of(model)) {
+    const size_t bytes = std::min(kSample, t.bytes.size());
+    all += fmt::format("{} {} {}\n", t.name, name(t.format), fmt::join(t.shape, " "));
+    all += as_text(t.bytes.subspan((t.bytes.size() - bytes) / 2, bytes));
+  }
+  return all;
+}
+
 std::span<const MappedFile> files_of(const Model& model) {
   return model.gguf() ? model.gguf()->files() : model.folder()->weights.files();
 }

@@ -43,6 +43,7 @@ struct Placement {
   int64_t replaced = 0;     // bytes of the files that copies stand for
   int64_t interleaved = 0;  // of them, bytes in the order that products read
   int64_t locked = 0;       // bytes of the files that must stay in memory
+  std::string sample;       // sample_of the files, where bytes have another order now
   std::vector<Memory> copies;
   Replicas replicas;                        // no parts: there are none
   std::shared_ptr<const Topology> machine;  // where threads and cache are to be spread over several nodes
@@ -86,5 +87,9 @@ std::span<const MappedFile> files_of(const Model& model);
 
 // All tensors of the model's files.
 std::span<const TensorView> tensors_of(const Model& model);
+
+// Names, formats, shapes and a few bytes of every tensor of the files: tells models apart without reading
+// all.
+std::string sample_of(const Model& model);
 
 }  // namespace minke

@@ -37,7 +37,9 @@ class Placer {
  public:
   Placer(Model& model, const PlacementOptions& options)
       : model_(model), options_(options), pool_(usable_cores()), all_(size_of_files(model)), total_(all_) {
-    if (options.repack) interleavable_ = interleavable(model.config, model.weights);
+    if (!options.repack) return;
+    interleavable_ = interleavable(model.config, model.weights);
+    model.placement.sample = sample_of(model);
   }
 
   // Huge pages whatever it takes: as the files lie in the page cache, read anew from the disk, or copied.

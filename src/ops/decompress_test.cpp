@@ -58,8 +58,8 @@ struct Case {
   std::vector<float> attend(TestContext& c, const TestCache& cache, const std::vector<minke::Run>& runs,
                             const std::vector<float>& q) const {
     const auto rows = static_cast<size_t>(run.count * shape.heads);
-    std::vector<float> latents(size_t{kDecompressed} * static_cast<size_t>(shape.kv_lora + shape.rope)), peaks(rows),
-        masses(rows), out(rows * static_cast<size_t>(shape.v), NAN);
+    std::vector<float> latents(size_t{kDecompressed} * static_cast<size_t>(shape.kv_lora + shape.rope)),
+        peaks(rows), masses(rows), out(rows * static_cast<size_t>(shape.v), NAN);
     decompressed_attention(c.ctx, c.work, cache.pool, 0, shape, k_nope.mat, v_b.mat, runs,
                            {latents.data(), peaks.data(), masses.data()}, q.data(), out.data());
     return out;

@@ -117,9 +117,9 @@ class Agent(Case):
         self.template = pathlib.Path(self.folder.name, "tools.jinja")
         self.template.write_text(TEMPLATE)
 
-    def server(self, cache):
+    def server(self, cache, *flags):
         return Server(SMOLLM, "--ctx", "8192", "--parallel", "1", "--model-name", "smol", "--exact", "--chat-template",
-                      self.template, "--cache", cache)
+                      self.template, "--cache", cache, *flags)
 
     def transcript(self, agent, cache, restarts=(), **more):
         """The answers of all turns. Each finds all that was computed before it in the cache."""
@@ -131,7 +131,7 @@ class Agent(Case):
                 if turn in restarts:
                     time.sleep(2)  # what is written is on its way for moments
                     server.end(signal.SIGKILL)
-                    server = self.server(cache)
+                    server = self.server(cache, "--repack")  # weights in another order are the same weights
                     slack = PAGE  # whole pages are on disk
                 agent.say(f"Question {turn}: what is in file {turn}? " + "Think of what you have read before. " * 10)
                 for must_call in [True, False]:
