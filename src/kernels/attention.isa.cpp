@@ -147,6 +147,8 @@ void attend_in(const AttendSpan& a, std::byte* scratch) {
       for (int s = 0; s < padded; s += 16) store(m.scales + s, row_scales(a.values, first + s, 0));
     float factors[kMaxQueries];
     for (int i = 0; i < a.queries; ++i) factors[i] = chunk_softmax<format>(a, i, first, padded, m);
+    // Half a chunk over all panels of 16 columns and two tiles of queries; more tiles are done sooner with
+    // it.
     const int rows = (kKeyChunk / 4 * 16 + a.values.width - 1) / a.values.width;
     const auto ask = [&] { ahead.ask(rows, 0); };
     if constexpr (format == KvFormat::int8)
