@@ -278,19 +278,18 @@ struct Engine::Impl {
       if (s->answer_size() > 0 && s->unfed() == 1) add(*s, left);
     const auto answers = static_cast<int>(in_step.size()), rows = static_cast<int>(tokens.size());
     // Prompts share what is left; rows that come out as hidden states stand last.
-    const int waiting_prompts = static_cast<int>(running.size()) - answers;
-    left = std::min(left, budget.rows(answers, waiting_prompts, left));
-    int prompts = waiting_prompts;
+    const int prompts = static_cast<int>(running.size()) - answers;
+    left = std::min(left, budget.rows(answers, prompts, left));
+    int to_feed = prompts;
     for (const bool pooling : {false, true})
       for (auto& s : running) {
         if (s->request.pooling.has_value() != pooling || (s->answer_size() > 0 && s->unfed() == 1)) continue;
-        add(*s, std::max(kLeastShare, left / prompts));
-        --prompts;
+        add(*s, std::max(kLeastShare, left / to_feed));
+        --to_feed;
       }
     const auto start = Clock::now();
     instance.forward({tokens, slices, {}, has_mtp});
-    budget.learn(answers, waiting_prompts, static_cast<int>(tokens.size()) - rows,
-                 seconds(start, Clock::now()));
+    budget.learn(answers, prompts, static_cast<int>(tokens.size()) - rows, seconds(start, Clock::now()));
   }
 
   void step() {

@@ -96,8 +96,7 @@ MINKE_INLINE void scale_and_add(int queries, int width, int column, const float*
 }
 
 // out = out * factors + weights . values for the rows of `queries` queries. weights(i): words of query i.
-// beside() is called for every
-// tile of queries that meets a panel.
+// beside() is called for every tile of queries that meets a panel.
 template <KvFormat format, int kLeast, typename Beside>
 void add_values(const KeyRows& rows, int queries, int first, int keys, const float* factors,
                 const float* weights, float* out, Words panel, const Beside& beside) {
@@ -178,12 +177,11 @@ void add_byte_values(const KeyRows& rows, int queries, int first, int keys, cons
       for (int i = 0; i < queries; ++i)
         byte_weights(weights + i * kKeyChunk, scales, keys, codes + i * kKeyChunk, units[i]);
     }
-    for (int p = 0; p < P && column + 16 * p < width; ++p) {
-      beside();
+    for (int p = 0; p < P && column + 16 * p < width; ++p)
       value_panel<KvFormat::int8>(rows, first, keys, column + 16 * p, panel + p * words);
-    }
     scale_and_add<P>(
         queries, width, column, factors, out, [&](auto T, int p, int i, auto& total) MINKE_INLINED {
+          beside();
           add_byte_dots<T, kAtOnce<T, P>>(panel + p * words, words, codes + i * kKeyChunk, units[i], total);
         });
   }

@@ -20,35 +20,28 @@ struct alignas(64) Codes {
   int8_t q[2][T][kHalf];
 };
 
-// What else there is of one token's block.
-struct QuantBlock {
-  int32_t sum16[16];
-  int32_t step[8];
-  float scale[8];
-};
-
 MINKE_INLINE float peak_of(const float* x) { return largest(max(abs(load(x)), abs(load(x + 16)))); }
 
 // x * inverse to nearest even, for 16 values.
 MINKE_INLINE Vi round_16(const float* x, float inverse) { return to_int(mul(load(x), set1(inverse))); }
 
-// Values cut to bytes, 64 at a time, and their sums over each 16. Nothing is read as a longer word than it
-// was written in: that waits for all writes before it, most of them to lines another core has.
-class Bytes {
- public:
-  Bytes(int8_t* low, int8_t* high, int32_t* sum16) : halves_{low, high}, sum16_(sum16) {}
+// One block of one token: where its bytes go, half by half, and what else there is of it.
+struct QuantBlock {
+  int8_t* halves[2];
+  int32_t sum16[16];
+  int32_t step[8];
+  float scale[8];
+
+  // 64 values from column `at` as bytes, and their sums over each 16. Nothing is read as a longer word than
+  // it was written in: that waits for all writes before it, most of them to lines another core has.
   MINKE_INLINE void put(int at, Vi a, Vi b, Vi c, Vi d) {
     const Vi all = narrow(a, b, c, d);
-    store_bytes(halves_[at / kHalf] + at % kHalf, all);
+    store_bytes(halves[at / kHalf] + at % kHalf, all);
     alignas(64) int32_t fours[kPanel];
     store(fours, dot8(zero_i(), set1(0x01010101), all));
     for (int i = 0; i < 4; ++i)
-      sum16_[at / 16 + i] = fours[4 * i] + fours[4 * i + 1] + fours[4 * i + 2] + fours[4 * i + 3];
+      sum16[at / 16 + i] = fours[4 * i] + fours[4 * i + 1] + fours[4 * i + 2] + fours[4 * i + 3];
   }
-
- private:
-  int8_t* halves_[2];
-  int32_t* sum16_;
 };
 
 constexpr float kRestUnit = 1.0f / 254.0f;  // of the first scale: what is left over is at most half of that
@@ -85,8 +78,7 @@ MINKE_INLINE Vi rest_16(const float* x, const Scales& s, int i) {
 
 // One block, and in `second` what rounding left of the groups of 32 whose peak is above `threshold`; returns
 // their bits.
-uint32_t round_block(Grain grain, const float* x, float threshold, Bytes first, QuantBlock& b, Bytes rests,
-                     QuantBlock& second) {
+uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b, QuantBlock& second) {
   float peak[8];
   for (int i = 0; i < 8; ++i) peak[i] = peak_of(x + 32 * i);
   uint32_t mask = 0;
@@ -100,14 +92,14 @@ uint32_t round_block(Grain grain, const float* x, float threshold, Bytes first, 
   for (int i = 0; i < 8; i += 2) {
     const float* at = x + 32 * i;
     const float low = s.inverse[i], high = s.inverse[i + 1];
-    first.put(32 * i, round_16(at, low), round_16(at + 16, low), round_16(at + 32, high),
-              round_16(at + 48, high));
+    b.put(32 * i, round_16(at, low), round_16(at + 16, low), round_16(at + 32, high),
+          round_16(at + 48, high));
   }
   if (mask == 0) return 0;
   for (int i = 0; i < 8; i += 2) {
     const float* at = x + 32 * i;
     const auto rest = [&](int j, int k) { return mask >> j & 1 ? rest_16(at + 16 * k, s, j) : zero_i(); };
-    rests.put(32 * i, rest(i, 0), rest(i, 1), rest(i + 1, 2), rest(i + 1, 3));
+    second.put(32 * i, rest(i, 0), rest(i, 1), rest(i + 1, 2), rest(i + 1, 3));
   }
   for (int i = 0; i < 8; ++i) {
     second.step[i] = b.step[i];
@@ -198,9 +190,12 @@ void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int6
     Codes<1> rest_codes;
     for (int t = from; t < to; ++t) {
       QuantBlock block, rest;
-      tile.rest[t] = round_block(grain, block_of(rows + t * stride, cols, k, padded), threshold[t],
-                                 {codes.q[0][t], codes.q[1][t], block.sum16}, block,
-                                 {rest_codes.q[0][0], rest_codes.q[1][0], rest.sum16}, rest);
+      for (int h = 0; h < 2; ++h) {
+        block.halves[h] = codes.q[h][t];
+        rest.halves[h] = rest_codes.q[h][0];
+      }
+      tile.rest[t] =
+          round_block(grain, block_of(rows + t * stride, cols, k, padded), threshold[t], block, rest);
       place(block, grain, t, tile);
       if (tile.rest[t] == 0) continue;
       auto& rest_tile = reinterpret_cast<QuantTile<1>*>(rests)[t];

@@ -25,8 +25,8 @@ void prepare(const Context& ctx, const Rows& x, Grain grain, std::byte* out) {
   constexpr int kLeast = 32;  // blocks of rows worth another thread
   const int groups = (x.count + kTokenGroup - 1) / kTokenGroup,
             blocks = (x.cols + kOperandBlock - 1) / kOperandBlock;
-  const int wanted = groups >= ctx.pool.size() ? 1 : std::min(ctx.pool.size(), x.count * blocks / kLeast);
-  const int each = blocks / std::clamp(wanted, 1, blocks) + (wanted > 1);
+  const int threads = groups >= ctx.pool.size() ? 1 : std::min(ctx.pool.size(), x.count * blocks / kLeast);
+  const int wanted = std::clamp(threads, 1, blocks), each = (blocks + wanted - 1) / wanted;
   const int parts = (blocks + each - 1) / each;
   ctx.pool.for_each(int64_t{groups} * parts, 1, [&](int64_t unit, int64_t, int) {
     const int first = static_cast<int>(unit / parts) * kTokenGroup,
