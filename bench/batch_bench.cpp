@@ -2,7 +2,9 @@
 // Products of a few tokens with weights straight out of memory, as a step of several answers at once makes
 // them.
 //
-//   batch_bench [--threads N] [--isa NAME] [FORMAT ...]    q4_k and q6_k where none is named
+//   batch_bench [--threads N] [--isa NAME] [--tokens N] [FORMAT ...]
+//
+// q4_k and q6_k where no format is named; 1 to 16 tokens where no number is.
 //
 // Prints for each format and number of tokens: the time of a pass over the weights as a multiple of what one
 // token's takes, and the share of the int8 limit (medians of passes that take turns); where the format can be
@@ -24,7 +26,6 @@ namespace {
 using namespace minke;
 
 constexpr int kRows = 8960, kCols = 1536, kMatrices = 48;  // more than any cache holds
-constexpr int kTokens[] = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16};
 
 struct Passes {
   int tokens;
@@ -33,7 +34,7 @@ struct Passes {
   std::vector<double> times, shares;
 };
 
-void measure(const Context& ctx, Format format) {
+void measure(const Context& ctx, Format format, const std::vector<int>& counts) {
   Random random(1);
   const OwnedMat one = random_mat(random, format, kRows, kCols);
   const bool both = can_interleave(one.mat);
@@ -52,19 +53,19 @@ void measure(const Context& ctx, Format format) {
   }
   const Grain grain = grain_for(format);
   std::vector<Passes> all;
-  for (int i = 0; i < (both ? 2 : 1) * static_cast<int>(std::size(kTokens)); ++i) {
-    const int tokens = kTokens[i % std::size(kTokens)];
-    all.push_back({tokens,
-                   i >= static_cast<int>(std::size(kTokens)),
-                   Memory(operand_bytes(grain, tokens, kCols), "activations"),
-                   {},
-                   {}});
-    const auto x = random_floats(random, int64_t{tokens} * kCols);
-    ctx.kernels.prepare(grain, x.data(), kCols, tokens, kCols, {0, tokens}, all.back().operand.data());
+  for (const bool interleaved : {false, true}) {
+    if (interleaved && !both) break;
+    for (const int tokens : counts) {
+      all.push_back(
+          {tokens, interleaved, Memory(operand_bytes(grain, tokens, kCols), "activations"), {}, {}});
+      const auto x = random_floats(random, int64_t{tokens} * kCols);
+      ctx.kernels.prepare(grain, x.data(), kCols, tokens, kCols, {0, tokens}, all.back().operand.data());
+    }
   }
-  const int64_t scratch_bytes = (gemm_scratch_bytes(kTokens[std::size(kTokens) - 1]) + 63) / 64 * 64;
+  const int most = *std::ranges::max_element(counts);
+  const int64_t scratch_bytes = (gemm_scratch_bytes(most) + 63) / 64 * 64;
   const Memory scratch(scratch_bytes * ctx.pool.size(), "scratch");
-  const Memory out(int64_t{kRows} * kTokens[std::size(kTokens) - 1] * 4, "products");
+  const Memory out(int64_t{kRows} * most * 4, "products");
 
   const auto pass = [&](const Passes& p, const Mat& w) {
     const Operand x{p.operand.data(), grain, p.tokens, kCols};
@@ -96,16 +97,23 @@ void measure(const Context& ctx, Format format) {
 int main(int argc, char** argv) try {
   MachineFlags machine;
   std::vector<Format> formats;
+  std::vector<int> counts;
   for (int i = 1; i < argc; ++i) {
     if (machine.take(argc, argv, i)) continue;
+    if (std::string_view(argv[i]) == "--tokens" && i + 1 < argc) {
+      counts.push_back(std::atoi(argv[++i]));
+      if (counts.back() < 1) throw Error(fmt::format("--tokens {}: a number of tokens is needed", argv[i]));
+      continue;
+    }
     const auto format = format_by_name(argv[i]);
     if (!format) throw Error(fmt::format("no format is called '{}'", argv[i]));
     formats.push_back(*format);
   }
+  if (counts.empty()) counts = {1, 2, 3, 4, 5, 6, 7, 8, 12, 16};
   if (formats.empty()) formats = {Format::q4_k, Format::q6_k};
   ThreadPool pool(machine.threads);
   const Context ctx{pool, kernels_for(machine.isa), Comm{}};
-  for (const Format format : formats) measure(ctx, format);
+  for (const Format format : formats) measure(ctx, format, counts);
   return 0;
 } catch (const Error& error) {
   fmt::print(stderr, "{}\n", error.what());

@@ -13,6 +13,7 @@ void minke::MINKE_FILL(gemm)(Kernels& table) { fill_gemm_avx512_vnni(table); }
 #else
 
 #include "kernels/simd.h"
+#include "kernels/tile_products.h"
 #include "kernels/unpack.h"
 #include "kernels/walk.h"
 
@@ -26,12 +27,6 @@ struct alignas(64) Scratch {
   std::byte rows[kPanel * kBlock * 4];
 };
 float* sums_of(Scratch& s) { return reinterpret_cast<float*>(&s + 1); }  // [tile][panel][token][16]
-
-// Scale words of the panel times steps 1 .. 8 of the activations, made once a panel where many tokens use
-// them.
-struct alignas(64) Steps {
-  int32_t word[16][8][kPanel];
-};
 
 // prefetch(i, n) is called between pieces, for the i-th of n.
 template <typename F, typename At, typename Prefetch>
@@ -59,148 +54,6 @@ MINKE_INLINE void fill_panel(const Mat& w, int first, int rows, int block, int s
   unpack<F>(Lie::at(w, first, rows, block, bytes, s.rows), subs, s.panel, [&](int i, int n) MINKE_INLINED {
     Lie::template prefetch<kPanelTokens>(w, first, block, kPanel * i / n, kPanel * (i + 1) / n);
   });
-}
-
-// How many dots of codes up to F::kLargest a Part takes before it must be emptied, no more than a sub-block
-// has.
-template <typename F>
-constexpr int kGroup = F::kOffset == 128 ? F::kSub / 4 : std::min(F::kSub / 4, part_dots(F::kLargest));
-
-// f(part, t) with the dots of part of sub-block i for every token of the tile; several times where a Part
-// cannot hold all.
-template <typename F, int T, typename Take>
-MINKE_INLINE void sub_block(const Panel& p, const QuantTile<T>& x, int i, const Take& take) {
-  constexpr int kDots = F::kSub / 4;
-  static_assert(kDots % kGroup<F> == 0);
-  unroll<kDots / kGroup<F>>([&](auto g) MINKE_INLINED {
-    Part part[T];
-    unroll<T>([&](auto t) MINKE_INLINED { part[t] = zero_part(); });
-    unroll<kGroup<F>>([&](auto j) MINKE_INLINED {
-      const int k = i * kDots + g * kGroup<F> + j;
-      const Vi w = code_word(p, k);
-      unroll<T>([&](auto t) MINKE_INLINED { part[t] = dot_part_at(part[t], w, x.q[k][t]); });
-    });
-    unroll<T>([&](auto t) MINKE_INLINED { take(part[t], t); });
-  });
-}
-
-// The same for codes of all eight bits: their sums of values.
-template <typename F, int T, typename Take>
-MINKE_INLINE void wide_sub_block(const Panel& p, const QuantTile<T>& x, int i, const Take& take) {
-  Vi sum[T];
-  unroll<T>([&](auto t) MINKE_INLINED {
-    sum[t] = kSignedCodes ? zero_i() : set1(-128 * x.sum[i * F::kSub / 32][t]);
-  });
-  unroll<F::kSub / 4>([&](auto j) MINKE_INLINED {
-    const int k = i * (F::kSub / 4) + j;
-    const Vi w = code_word(p, k);
-    unroll<T>([&](auto t) MINKE_INLINED { sum[t] = dot_wide_at(sum[t], w, x.q[k][t]); });
-  });
-  unroll<T>([&](auto t) MINKE_INLINED { take(sum[t], t); });
-}
-
-// The integers of one block, scaled: total = sum of scale * step * (code - offset) * q over sub-blocks whose
-// 32 columns are in `subs`.
-template <typename F, int T>
-MINKE_INLINE void integer_block(const Panel& p, const Steps* steps, const QuantTile<T>& x, uint32_t subs,
-                                Vi total[T]) {
-  unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_i(); });
-  for (int i = 0; i < kBlock / F::kSub; ++i) {
-    const int column = i * F::kSub / 32;
-    if ((subs >> column & 1) == 0) continue;
-    const int32_t* step = x.step[column];
-    if constexpr (F::kOffset == 128) {
-      wide_sub_block<F, T>(p, x, i, [&](Vi sum, auto t) MINKE_INLINED {
-        total[t] = add(total[t], mul(sum, mul(load(p.scale[i]), set1(step[t]))));
-      });
-    } else if (steps) {
-      sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED {
-        total[t] = add_scaled(total[t], part, load(steps->word[i][step[t] - 1]));
-      });
-    } else {
-      sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED {
-        total[t] = add_scaled(total[t], part, scale_word(mul(load(p.scale[i]), set1(step[t]))));
-      });
-    }
-  }
-  if constexpr (F::kOffset > 0 && F::kOffset < 128) {
-    static_assert(F::kSub == 16);
-    Vi above[T];
-    unroll<T>([&](auto t) MINKE_INLINED { above[t] = zero_i(); });
-    for (int j = 0; j < 8; ++j) {
-      const Vi scales =
-          bit_or(bit_and(load(p.scale[2 * j]), set1(0xffff)), shl<16>(load(p.scale[2 * j + 1])));
-      unroll<T>([&](auto t)
-                    MINKE_INLINED { above[t] = dot16(above[t], scales, broadcast4(x.steps_sum16[j][t])); });
-    }
-    unroll<T>([&](auto t) MINKE_INLINED { total[t] = sub(total[t], mul(above[t], set1(F::kOffset))); });
-  }
-}
-
-// What was summed of an output before this block.
-MINKE_INLINE Vf before(bool first, const float* sum) { return first ? zero_f() : load(sum); }
-
-// One block of an integer-scale format: integers over the 256 columns, then one f32 step per output.
-template <typename F, int T>
-void multiply_integer(const Panel& p, const Steps* steps, const QuantTile<T>& x, uint32_t subs, bool first,
-                      float* out) {
-  Vi total[T];
-  integer_block<F, T>(p, steps, x, subs, total);
-  Vf value[T];
-  unroll<T>([&](auto t) MINKE_INLINED { value[t] = mul(load(p.d), to_float(total[t])); });
-  if constexpr (F::kMin) {
-    unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_i(); });
-    for (int j = 0; j < kBlock / F::kSub / 2; ++j) {
-      const Vi min = load(reinterpret_cast<const int32_t*>(p.min[j]));
-      unroll<T>([&](auto t) MINKE_INLINED {
-        total[t] = dot16(total[t], min, broadcast4(F::kSub == 16 ? x.steps_sum16[j][t] : x.steps_sum[j][t]));
-      });
-    }
-    const Vf negative = sub(zero_f(), load(p.dmin));
-    unroll<T>([&](auto t) MINKE_INLINED { value[t] = fma(negative, to_float(total[t]), value[t]); });
-  }
-  unroll<T>([&](auto t) MINKE_INLINED {
-    store(out + kPanel * t, fma(value[t], set1(x.scale[0][t]), before(first, out + kPanel * t)));
-  });
-}
-
-// total += 32 columns under f32 scales.
-template <typename F, int T>
-MINKE_INLINE void add_scaled_32(const Panel& p, const QuantTile<T>& x, int i, Vf total[T]) {
-  static_assert(F::kSub == 32);
-  Vi sum[T];
-  if constexpr (F::kOffset == 128) {
-    wide_sub_block<F, T>(p, x, i, [&](Vi s, auto t) MINKE_INLINED { sum[t] = s; });
-  } else {
-    unroll<T>([&](auto t)
-                  MINKE_INLINED { sum[t] = F::kOffset == 0 ? zero_i() : set1(-F::kOffset * x.sum[i][t]); });
-    sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED { sum[t] = add_part(sum[t], part); });
-  }
-  const Vf scale = load(p.fscale[i]);
-  unroll<T>([&](auto t) MINKE_INLINED {
-    total[t] = fma(mul(scale, to_float(sum[t])), set1(x.scale[i][t]), total[t]);
-  });
-  if constexpr (F::kMin) {
-    const Vf min = load(p.fmin[i]);
-    unroll<T>([&](auto t) MINKE_INLINED { total[t] = fma(min, set1(x.scaled_sum[i][t]), total[t]); });
-  }
-}
-
-// One block of a format with an f32 scale per 32 columns.
-template <typename F, int T>
-void multiply_float_scales(const Panel& p, int subs, const QuantTile<T>& x, bool first, float* out) {
-  Vf total[T];
-  unroll<T>([&](auto t) MINKE_INLINED { total[t] = before(first, out + kPanel * t); });
-  for (int i = 0; i < subs; ++i) add_scaled_32<F, T>(p, x, i, total);
-  unroll<T>([&](auto t) MINKE_INLINED { store(out + kPanel * t, total[t]); });
-}
-
-// The 32s in `subs` of one token's rest, summed before they are added to what its block gave.
-template <typename F>
-void multiply_rest(const Panel& p, const QuantTile<1>& x, uint32_t subs, float* out) {
-  Vf total[1] = {zero_f()};
-  for (; subs != 0; subs &= subs - 1) add_scaled_32<F, 1>(p, x, __builtin_ctz(subs), total);
-  store(out, add(load(out), total[0]));
 }
 
 // One block in f32.
@@ -254,20 +107,6 @@ MINKE_INLINE void for_tiles(const Operand& x, int block, float* sums, int panels
   });
 }
 
-constexpr int kManyTokens = 12;  // from here on a table of scale steps costs less than it saves
-
-template <typename F>
-void make_steps(const Panel& p, Steps& steps) {
-  for (int i = 0; i < kBlock / F::kSub; ++i) {
-    const Vi scale = load(p.scale[i]);
-    Vi multiple = zero_i();
-    for (int s = 0; s < 8; ++s) {
-      multiple = add(multiple, scale);
-      store(steps.word[i][s], scale_word(multiple));
-    }
-  }
-}
-
 // All blocks of up to four panels. Sums lie as [tile][panel][token][16].
 template <typename F>
 void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s) {
@@ -290,26 +129,16 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
           multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), none,
                            out + p * T * kPanel);
         });
-      } else if constexpr (F::kIntegerScales) {
-        const bool many = F::kOffset != 128 && x.tokens >= kManyTokens;
-        if (many) make_steps<F>(s.panel, steps);
-        for_tiles(x, block, sums, panels, [&](auto T, const std::byte* at, int first_token, float* out) {
-          const auto& tile = *reinterpret_cast<const QuantTile<T>*>(at);
-          out += p * T * kPanel;
-          multiply_integer<F, T>(s.panel, many ? &steps : nullptr, tile, ~0u, none, out);
-          for (int t = 0; t < T; ++t)
-            if (tile.rest[t])
-              multiply_integer<F, 1>(s.panel, many ? &steps : nullptr, rests[first_token + t], tile.rest[t],
-                                     false, out + t * kPanel);
-        });
       } else {
+        const bool many = kTakesSteps<F> && x.tokens >= kManyTokens;
+        if (many) make_steps<F>(s.panel, subs, steps);
         for_tiles(x, block, sums, panels, [&](auto T, const std::byte* at, int first_token, float* out) {
           const auto& tile = *reinterpret_cast<const QuantTile<T>*>(at);
           out += p * T * kPanel;
-          multiply_float_scales<F, T>(s.panel, subs, tile, none, out);
+          multiply_tile<F, T>(s.panel, many ? &steps : nullptr, subs, tile, none, out);
           for (int t = 0; t < T; ++t)
-            if (tile.rest[t])
-              multiply_rest<F>(s.panel, rests[first_token + t], tile.rest[t], out + t * kPanel);
+            if (tile.token[t].rest)
+              multiply_rest<F>(s.panel, rests[first_token + t], tile.token[t].rest, out + t * kPanel);
         });
       }
     }

@@ -25,11 +25,10 @@ std::vector<double> held(const Kernels& kernels, Grain grain, const float* x, in
     }
     const auto& tile = reinterpret_cast<const QuantTile<1>*>(memory.data())[block];
     const auto value_of = [&](const QuantTile<1>& t) {
-      const double q = t.q[k / 4][0][k % 4];
-      return grain == Grain::per_32 ? q * t.scale[k / 32][0] : q * t.step[k / 32][0] * t.scale[0][0];
+      return double{t.token[0].scale} * t.token[0].step[k / 32] * t.q[k / 4][0][k % 4];
     };
     double& value = values[static_cast<size_t>(c)] = value_of(tile);
-    if (tile.rest[0] >> k / 32 & 1) value += value_of((&tile)[blocks_of(cols)]);
+    if (tile.token[0].rest >> k / 32 & 1) value += value_of((&tile)[blocks_of(cols)]);
   }
   return values;
 }
@@ -174,18 +173,15 @@ TEST(Prepare, RoundsToHalfAStep) {
   const int cols = 1024;
   auto x = random_floats(random, cols);
   for (int i = 0; i < cols; i += 97) x[static_cast<size_t>(i)] *= 30;  // outliers
-  for (const Grain grain : {Grain::per_32, Grain::per_256}) {
-    const auto values = held(kernels, grain, x.data(), cols);
-    for (int i = 0; i < cols; i += 32) {
-      float peak = 0, top = 0;
-      for (int j = 0; j < 32; ++j) peak = std::max(peak, std::abs(x[static_cast<size_t>(i + j)]));
-      for (int j = i / 256 * 256; j < i / 256 * 256 + 256; ++j)
-        top = std::max(top, std::abs(x[static_cast<size_t>(j)]));
-      const float step =
-          grain == Grain::per_32 ? peak / 127 : std::ceil(8 * peak / top * 0.999999f) / 8 * top / 127;
-      for (int j = i; j < i + 32; ++j)
-        ASSERT_LE(std::abs(values[static_cast<size_t>(j)] - x[static_cast<size_t>(j)]), 0.5001f * step) << j;
-    }
+  const auto values = held(kernels, Grain::int8, x.data(), cols);
+  for (int i = 0; i < cols; i += 32) {
+    float peak = 0, top = 0;
+    for (int j = 0; j < 32; ++j) peak = std::max(peak, std::abs(x[static_cast<size_t>(i + j)]));
+    for (int j = i / 256 * 256; j < i / 256 * 256 + 256; ++j)
+      top = std::max(top, std::abs(x[static_cast<size_t>(j)]));
+    const float step = std::ceil(8 * peak / top * 0.999999f) / 8 * top / 127;
+    for (int j = i; j < i + 32; ++j)
+      ASSERT_LE(std::abs(values[static_cast<size_t>(j)] - x[static_cast<size_t>(j)]), 0.5001f * step) << j;
   }
 }
 
@@ -196,7 +192,7 @@ TEST(Prepare, RowsComeInAnyPieces) {
       const Kernels& kernels = kernels_for(isa);
       const int tokens = static_cast<int>(1 + random.below(30)),
                 cols = 32 * static_cast<int>(1 + random.below(20));
-      const Grain grain = repeat % 3 == 0 ? Grain::f32 : repeat % 3 == 1 ? Grain::per_32 : Grain::per_256;
+      const Grain grain = repeat % 3 == 0 ? Grain::f32 : Grain::int8;
       auto x = random_floats(random, int64_t{tokens} * cols);
       for (size_t i = random.below(100); i < x.size(); i += 1 + random.below(200)) x[i] *= 20;  // rests
       const int64_t bytes = operand_bytes(grain, tokens, cols);
@@ -217,7 +213,7 @@ TEST(Prepare, RowsComeInAnyPieces) {
 TEST(Prepare, ZerosStayZero) {
   const Kernels& kernels = kernels_for(usable_isas().back());
   const std::vector<float> x(512, 0.0f);
-  for (const Grain grain : {Grain::f32, Grain::per_32, Grain::per_256})
+  for (const Grain grain : {Grain::f32, Grain::int8})
     for (const double v : held(kernels, grain, x.data(), 512)) EXPECT_EQ(v, 0.0);
 }
 

@@ -56,17 +56,17 @@ MINKE_INLINE __m256i row_total(const uint8_t* block, const QuantTile<1>& x, __m1
     for (; subs != 0; subs &= subs - 1) add(__builtin_ctz(subs));
   }
   if constexpr (F::kOffset > 0) {
-    const __m256i above = _mm256_madd_epi16(F::plain_scales(block), load256(x.steps_sum16));
+    const __m256i above = _mm256_madd_epi16(F::plain_scales(block), load256(x.token[0].steps_sum16));
     total = _mm256_sub_epi32(total, _mm256_mullo_epi32(above, _mm256_set1_epi32(F::kOffset)));
   }
   return total;
 }
 
-// out += one block of four rows, in the order of multiply_integer (gemm.isa.cpp).
+// out += one block of four rows, in the order of integer_values (tile_products.h).
 template <typename F>
 MINKE_INLINE __m128 add_block(const uint8_t* const rows[4], int64_t offset, const QuantTile<1>& x,
                               uint32_t subs, __m128 out) {
-  const __m128i steps = _mm_packs_epi32(load128(x.step), load128(x.step[4]));
+  const __m128i steps = _mm_packs_epi32(load128(x.token[0].step), load128(x.token[0].step + 4));
   __m256i total[4], min[4];
   alignas(16) uint16_t d[8], dmin[8];
   unroll<4>([&](auto r) MINKE_INLINED {
@@ -81,7 +81,7 @@ MINKE_INLINE __m128 add_block(const uint8_t* const rows[4], int64_t offset, cons
   const auto floats = [](const uint16_t* h) { return _mm_cvtph_ps(load128(h)); };
   __m128 value = _mm_mul_ps(floats(d), _mm_cvtepi32_ps(sums_of_4(total)));
   if constexpr (F::kMin) value = _mm_fnmadd_ps(floats(dmin), _mm_cvtepi32_ps(sums_of_4(min)), value);
-  return _mm_fmadd_ps(value, _mm_set1_ps(x.scale[0][0]), out);
+  return _mm_fmadd_ps(value, _mm_set1_ps(x.token[0].scale), out);
 }
 
 // rows[n]: pointers to the rows, the last repeated where fewer are left.
@@ -103,7 +103,8 @@ void gemv_integer(const Mat& w, int first_row, int rows, const Operand& x, float
       const int64_t offset = int64_t{b} * F::kBytes;
       prefetch_ahead<4, 2>(w, first_row + r, b, F::kBytes, 0, 4);
       sum = add_block<F>(at, offset, tiles[b], ~0u, sum);
-      if (tiles[b].rest[0]) sum = add_block<F>(at, offset, tiles[b + blocks], tiles[b].rest[0], sum);
+      if (tiles[b].token[0].rest)
+        sum = add_block<F>(at, offset, tiles[b + blocks], tiles[b].token[0].rest, sum);
     }
     float result[4];
     _mm_storeu_ps(result, sum);
@@ -113,21 +114,24 @@ void gemv_integer(const Mat& w, int first_row, int rows, const Operand& x, float
 
 // ---- 32 columns under f32 scales, eight rows at a time
 
-// out += 32 columns of eight rows, in the order of add_scaled_32.
+// value += 32 columns of eight rows, in the order of add_scaled_32 (tile_products.h).
 template <typename F>
 MINKE_INLINE __m256 add_columns(const uint8_t* const at[8], int64_t offset, __m256 scale, __m256 min,
-                                const QuantTile<1>& x, int i, __m256 out) {
+                                const QuantTile<1>& x, int i, __m256 value) {
   const __m256i q = columns_of(x, i), one = _mm256_set1_epi16(1);
+  const TokenBlock& token = x.token[0];
   __m256i sum[8];
   unroll<8>([&](auto r) MINKE_INLINED {
     sum[r] = _mm256_madd_epi16(pairs<F>(F::codes(at[r] + offset), q), one);
     asm volatile("" : "+x"(sum[r]));
   });
   __m256i total = sums_of_8(sum);
-  if constexpr (F::kOffset > 0) total = _mm256_sub_epi32(total, _mm256_set1_epi32(F::kOffset * x.sum[i][0]));
-  out = _mm256_fmadd_ps(_mm256_mul_ps(scale, _mm256_cvtepi32_ps(total)), _mm256_set1_ps(x.scale[i][0]), out);
-  if constexpr (F::kMin) out = _mm256_fmadd_ps(min, _mm256_set1_ps(x.scaled_sum[i][0]), out);
-  return out;
+  if constexpr (F::kOffset > 0)
+    total = _mm256_add_epi32(total, _mm256_set1_epi32(F::kOffset * token.below32[i]));
+  scale = _mm256_mul_ps(scale, _mm256_set1_ps(static_cast<float>(token.step[i])));
+  value = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(total), value);
+  if constexpr (F::kMin) value = _mm256_fmadd_ps(min, _mm256_set1_ps(token.step_sum[i]), value);
+  return value;
 }
 
 template <typename F>
@@ -140,18 +144,20 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
     row_pointers(w, first_row + r, left, 8, at);
     __m256 sum = _mm256_setzero_ps();
     for (int b = 0; b < blocks; ++b) {
-      const QuantTile<1>& tile = tiles[b];
-      __m256 rest = _mm256_setzero_ps();
+      const QuantTile<1>&tile = tiles[b], &second = tiles[b + blocks];
+      const uint32_t columns = tile.token[0].rest;
+      __m256 value = _mm256_setzero_ps(), rest = value;
       for (int i = 0; i < std::min(8, groups - 8 * b); ++i) {
         const int64_t offset = int64_t{8 * b + i} * F::kBytes;
         prefetch_ahead<8, 2>(w, first_row + r, b, F::kBytes * 8, i, i + 1);
         const __m256 scale = F::scale(at, offset);
         __m256 min = _mm256_setzero_ps();
         if constexpr (F::kMin) min = halves(at, offset + 2);
-        sum = add_columns<F>(at, offset, scale, min, tile, i, sum);
-        if (tile.rest[0] >> i & 1) rest = add_columns<F>(at, offset, scale, min, tiles[b + blocks], i, rest);
+        value = add_columns<F>(at, offset, scale, min, tile, i, value);
+        if (columns >> i & 1) rest = add_columns<F>(at, offset, scale, min, second, i, rest);
       }
-      if (tile.rest[0]) sum = _mm256_add_ps(sum, rest);  // as multiply_rest does
+      sum = _mm256_fmadd_ps(value, _mm256_set1_ps(tile.token[0].scale), sum);
+      if (columns != 0) sum = _mm256_fmadd_ps(rest, _mm256_set1_ps(second.token[0].scale), sum);
     }
     alignas(32) float result[8];
     _mm256_store_ps(result, sum);

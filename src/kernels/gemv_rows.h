@@ -150,7 +150,8 @@ struct RowQ4K : Row256 {
     return eight(as_16_bits(SixBits(p + 4).scales), steps);
   }
   static MINKE_INLINE __m256i mins(const uint8_t* p, const QuantTile<1>& x) {
-    return _mm256_zextsi128_si256(_mm_madd_epi16(as_16_bits(SixBits(p + 4).mins), load128(x.steps_sum)));
+    return _mm256_zextsi128_si256(
+        _mm_madd_epi16(as_16_bits(SixBits(p + 4).mins), load128(x.token[0].steps_sum)));
   }
 };
 struct RowQ5K : RowQ4K {
@@ -230,7 +231,7 @@ struct RowQ2K : Row256 {
   }
   static MINKE_INLINE __m256i mins(const uint8_t* p, const QuantTile<1>& x) {
     const __m128i m = _mm_and_si128(_mm_srli_epi16(load128(p), 4), _mm_set1_epi8(15));
-    return _mm256_madd_epi16(_mm256_cvtepi8_epi16(m), load256(x.steps_sum16));
+    return _mm256_madd_epi16(_mm256_cvtepi8_epi16(m), load256(x.token[0].steps_sum16));
   }
 };
 

@@ -52,10 +52,7 @@ std::vector<Isa> usable_isas() {
   return found;
 }
 
-Grain grain_for(Format weights) {
-  const int block = info(weights).block;
-  return block == 1 ? Grain::f32 : block == 32 ? Grain::per_32 : Grain::per_256;
-}
+Grain grain_for(Format weights) { return info(weights).block == 1 ? Grain::f32 : Grain::int8; }
 
 int64_t operand_bytes(Grain grain, int tokens, int cols) {
   return (grain == Grain::f32 ? 1 : 2) * token_bytes(grain) * tokens * blocks_of(cols);

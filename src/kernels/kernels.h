@@ -16,13 +16,12 @@ namespace minke {
 
 // How finely activations are rounded before they meet weights of some format.
 enum class Grain : uint8_t {
-  f32,      // not at all
-  per_32,   // int8 under one f32 scale per 32 values
-  per_256,  // int8 under one f32 scale per 256 values times 1/8 .. 8/8 per 32: sums stay integers over 256
+  f32,   // not at all
+  int8,  // under one f32 scale per 256 values times 1/8 .. 8/8 per 32: sums may stay integers over 256
 };
 
-// Of the int8 grains, groups of 32 whose peak is above this many times the mean of their row's peaks carry
-// most of the rounding error: they get a second int8 each for what the first left over.
+// Groups of 32 whose peak is above this many times the mean of their row's peaks carry most of int8's
+// rounding error: they get a second int8 each for what the first left over.
 constexpr float kRestThreshold = 3.0f;
 
 // What a product with this format takes by default.

@@ -9,21 +9,31 @@ namespace minke {
 
 constexpr int kBlock = kOperandBlock;
 
-// One block of T tokens as int8. Weights are multiplied as codes (value = code - offset), mostly unsigned
-// ones; the sums are what takes the offset off again, and what minima are multiplied by.
+// What products need to know of one token's block beside its bytes. Weights are multiplied as codes (value =
+// code - offset), mostly unsigned ones; the sums are what takes the offset off again, and what minima are
+// multiplied by.
+struct TokenBlock {
+  int32_t below16[16];        // minus the sum of q over 16 columns
+  int32_t below32[8];         // over 32
+  int32_t step[8];            // 1 .. 8: a value is q * step * scale
+  float step_sum[8];          // step * the sum over 32
+  int16_t steps_sum16[8][2];  // step * the sum over 16, in pairs of neighbouring 16s
+  int16_t steps_sum[4][2];    // step * the sum over 32, in pairs of neighbouring 32s
+  // What products of 32 columns with codes of 0 and 1 can reach at most, in kReachUnit; and of either of
+  // their 16s with codes of -1 to 1.
+  uint8_t reach32[8], reach16[8];
+  float scale;
+  // Bit i: what rounding left over of 32 columns is in the token's rest (rests_of).
+  uint32_t rest;
+};
+
+constexpr int kReachUnit = 16;  // 32 times 127 of them fit a byte
+
+// One block of T tokens as int8.
 template <int T>
 struct QuantTile {
   int8_t q[kBlock / 4][T][4];
-  int32_t sum[8][T];  // of q over 32 columns
-  // per_256: the value is q * step * scale[0]
-  int32_t step[8][T];            // 1 .. 8
-  int16_t steps_sum16[8][T][2];  // step * sum over 16, in pairs of neighbouring 16s
-  int16_t steps_sum[4][T][2];    // step * sum over 32, in pairs of neighbouring 32s
-  // per_32: the value is q * scale[i]
-  float scale[8][T];
-  float scaled_sum[8][T];  // scale * sum over 32
-  // Bit i: what rounding left over of these 32 columns is in the token's rest (rest_of).
-  uint32_t rest[T];
+  TokenBlock token[T];
 };
 
 template <int T>

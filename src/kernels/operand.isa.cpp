@@ -1,9 +1,9 @@
-// Activations into the layout products read (operand.h): rounded to int8 per 32 or 256 columns, or kept as
-// f32.
+// Activations into the layout products read (operand.h): rounded to int8, or kept as f32.
 
 #include "kernels/operand.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 
@@ -25,44 +25,39 @@ MINKE_INLINE float peak_of(const float* x) { return largest(max(abs(load(x)), ab
 // x * inverse to nearest even, for 16 values.
 MINKE_INLINE Vi round_16(const float* x, float inverse) { return to_int(mul(load(x), set1(inverse))); }
 
-// One block of one token: where its bytes go, half by half, and what else there is of it.
+// One block of one token: where its bytes go, half by half, and sums over each four of them.
 struct QuantBlock {
   int8_t* halves[2];
-  int32_t sum16[16];
-  int32_t step[8];
-  float scale[8];
+  alignas(64) int32_t sum4[kBlock / 4], size4[kBlock / 4];  // of q, of |q|
 
-  // 64 values from column `at` as bytes, and their sums over each 16. Nothing is read as a longer word than
-  // it was written in: that waits for all writes before it, most of them to lines another core has.
+  // 64 values from column `at` as bytes. Nothing is read as a longer word than it was written in: that waits
+  // for all writes before it, most of them to lines another core has.
   MINKE_INLINE void put(int at, Vi a, Vi b, Vi c, Vi d) {
-    const Vi all = narrow(a, b, c, d);
+    const Vi all = narrow(a, b, c, d), ones = set1(0x01010101);
     store_bytes(halves[at / kHalf] + at % kHalf, all);
-    alignas(64) int32_t fours[kPanel];
-    store(fours, dot8(zero_i(), set1(0x01010101), all));
-    for (int i = 0; i < 4; ++i)
-      sum16[at / 16 + i] = fours[4 * i] + fours[4 * i + 1] + fours[4 * i + 2] + fours[4 * i + 3];
+    store(sum4 + at / 4, dot8(zero_i(), ones, all));
+    const Vi negative = bit_and(shr<7>(all), ones);  // and |q| = 255 for those ^ q, + 1
+    const Vi size = bit_xor(all, sub(shl<8>(negative), negative));
+    store(size4 + at / 4, dot8(dot8(zero_i(), ones, size), ones, negative));
   }
 };
 
 constexpr float kRestUnit = 1.0f / 254.0f;  // of the first scale: what is left over is at most half of that
 
-// Scales of eight groups of 32, of which 127 makes the peak or more, and what brings values to them.
+// Scales of eight groups of 32, as steps of their block's unit, of which 127 makes the peak or more, and what
+// brings values to them.
 struct Scales {
   alignas(64) float scale[kPanel], inverse[kPanel];
   alignas(64) int32_t step[kPanel];
-  float unit;  // per_256: a scale is so many steps of it
+  float unit;
 };
 
-MINKE_INLINE void choose_scales(Grain grain, Vf peak, Scales& s) {
-  Vf scale = div(peak, set1(127.0f));
-  Vi step = zero_i();
-  if (grain == Grain::per_256) {
-    s.unit = largest(peak) / (8.0f * 127.0f);
-    step = set1(1);  // the least that holds the peak: a step more for each that is too small
-    for (int i = 1; i < 8; ++i)
-      step = add(step, shr<31>(as_int(sub(set1(s.unit * static_cast<float>(127 * i)), peak))));
-    scale = mul(set1(s.unit), to_float(step));
-  }
+MINKE_INLINE void choose_scales(Vf peak, Scales& s) {
+  s.unit = largest(peak) / (8.0f * 127.0f);
+  Vi step = set1(1);  // the least that holds the peak: a step more for each that is too small
+  for (int i = 1; i < 8; ++i)
+    step = add(step, shr<31>(as_int(sub(set1(s.unit * static_cast<float>(127 * i)), peak))));
+  const Vf scale = mul(set1(s.unit), to_float(step));
   store(s.step, step);
   store(s.scale, scale);
   // Where a scale is 0, so are the values, or nearly.
@@ -76,36 +71,65 @@ MINKE_INLINE Vi rest_16(const float* x, const Scales& s, int i) {
   return to_int(mul(rest, set1(scale > 0.0f ? 1.0f / scale : 0.0f)));
 }
 
-// One block, and in `second` what rounding left of the groups of 32 whose peak is above `threshold`; returns
-// their bits.
-uint32_t round_block(Grain grain, const float* x, float threshold, QuantBlock& b, QuantBlock& second) {
+// Lane i: the sum of the four at 4 i.
+MINKE_INLINE Vi sums_of_fours(const int32_t* x) {
+  Vi w[4];
+  transpose4(reinterpret_cast<const std::byte*>(x), 16, w);
+  return add(add(w[0], w[1]), add(w[2], w[3]));
+}
+
+MINKE_INLINE uint8_t in_reach_units(int32_t most) {
+  return static_cast<uint8_t>(static_cast<uint32_t>(most + kReachUnit - 1) / kReachUnit);
+}
+
+// Loop by loop, so that compilers make each of them a few instructions; bytes, which may alias all else,
+// last.
+MINKE_INLINE void describe(const QuantBlock& b, const Scales& s, float unit, TokenBlock& t) {
+  alignas(64) int32_t sum[16], size[16];
+  store(sum, sums_of_fours(b.sum4));
+  store(size, sums_of_fours(b.size4));
+  int32_t sum32[8], step_sum[8], reach[8];
+  for (int i = 0; i < 8; ++i) sum32[i] = sum[2 * i] + sum[2 * i + 1];
+  for (int i = 0; i < 8; ++i) step_sum[i] = s.step[i] * sum32[i];
+  for (int i = 0; i < 16; ++i) t.below16[i] = -sum[i];
+  for (int i = 0; i < 8; ++i) t.below32[i] = -sum32[i];
+  for (int i = 0; i < 8; ++i) t.step[i] = s.step[i];
+  for (int i = 0; i < 8; ++i) t.step_sum[i] = static_cast<float>(step_sum[i]);
+  for (int i = 0; i < 8; ++i) t.steps_sum16[i][0] = static_cast<int16_t>(s.step[i] * sum[2 * i]);
+  for (int i = 0; i < 8; ++i) t.steps_sum16[i][1] = static_cast<int16_t>(s.step[i] * sum[2 * i + 1]);
+  for (int i = 0; i < 8; ++i) t.steps_sum[i / 2][i % 2] = static_cast<int16_t>(step_sum[i]);
+  t.scale = unit;
+  t.rest = 0;
+  for (int i = 0; i < 8; ++i) reach[i] = (size[2 * i] + size[2 * i + 1] + std::abs(sum32[i])) / 2;
+  for (int i = 0; i < 8; ++i) t.reach32[i] = in_reach_units(reach[i]);
+  for (int i = 0; i < 8; ++i) t.reach16[i] = in_reach_units(std::max(size[2 * i], size[2 * i + 1]));
+}
+
+// One block, and in `second` and `rest` what rounding left of the groups of 32 whose peak is above
+// `threshold`.
+void round_block(const float* x, float threshold, QuantBlock& b, TokenBlock& token, QuantBlock& second,
+                 TokenBlock& rest) {
   float peak[8];
   for (int i = 0; i < 8; ++i) peak[i] = peak_of(x + 32 * i);
   uint32_t mask = 0;
   for (int i = 0; i < 8; ++i) mask |= uint32_t{peak[i] > threshold} << i;
   Scales s;
-  choose_scales(grain, lanes8(peak), s);
-  for (int i = 0; i < 8; ++i) {
-    b.step[i] = s.step[i];
-    b.scale[i] = grain == Grain::per_256 ? s.unit : s.scale[i];
-  }
+  choose_scales(lanes8(peak), s);
   for (int i = 0; i < 8; i += 2) {
     const float* at = x + 32 * i;
     const float low = s.inverse[i], high = s.inverse[i + 1];
     b.put(32 * i, round_16(at, low), round_16(at + 16, low), round_16(at + 32, high),
           round_16(at + 48, high));
   }
-  if (mask == 0) return 0;
+  describe(b, s, s.unit, token);
+  token.rest = mask;
+  if (mask == 0) return;
   for (int i = 0; i < 8; i += 2) {
     const float* at = x + 32 * i;
-    const auto rest = [&](int j, int k) { return mask >> j & 1 ? rest_16(at + 16 * k, s, j) : zero_i(); };
-    second.put(32 * i, rest(i, 0), rest(i, 1), rest(i + 1, 2), rest(i + 1, 3));
+    const auto left = [&](int j, int k) { return mask >> j & 1 ? rest_16(at + 16 * k, s, j) : zero_i(); };
+    second.put(32 * i, left(i, 0), left(i, 1), left(i + 1, 2), left(i + 1, 3));
   }
-  for (int i = 0; i < 8; ++i) {
-    second.step[i] = b.step[i];
-    second.scale[i] = b.scale[i] * kRestUnit;
-  }
-  return mask;
+  describe(second, s, s.unit * kRestUnit, rest);
 }
 
 template <int T>
@@ -127,23 +151,6 @@ MINKE_INLINE void place_codes(const Codes<T>& c, int from, int to, QuantTile<T>&
   }
   for (int t = from; t < to; ++t)
     for (int k = 0; k < kBlock / 4; ++k) std::memcpy(tile.q[k][t], c.q[k / kWords][t] + k % kWords * 4, 4);
-}
-
-template <int T>
-MINKE_INLINE void place(const QuantBlock& b, Grain grain, int t, QuantTile<T>& tile) {
-  for (int i = 0; i < 8; ++i) {
-    const int32_t total = b.sum16[2 * i] + b.sum16[2 * i + 1];
-    tile.sum[i][t] = total;
-    tile.step[i][t] = b.step[i];
-    tile.scale[i][t] = b.scale[i];
-    if (grain == Grain::per_32) {
-      tile.scaled_sum[i][t] = b.scale[i] * static_cast<float>(total);
-    } else {
-      tile.steps_sum[i / 2][t][i % 2] = static_cast<int16_t>(b.step[i] * total);
-      for (int h = 0; h < 2; ++h)
-        tile.steps_sum16[i][t][h] = static_cast<int16_t>(b.step[i] * b.sum16[2 * i + h]);
-    }
-  }
 }
 
 // The columns of block k of a row, padded with zeros.
@@ -194,13 +201,10 @@ void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int6
         block.halves[h] = codes.q[h][t];
         rest.halves[h] = rest_codes.q[h][0];
       }
-      tile.rest[t] =
-          round_block(grain, block_of(rows + t * stride, cols, k, padded), threshold[t], block, rest);
-      place(block, grain, t, tile);
-      if (tile.rest[t] == 0) continue;
       auto& rest_tile = reinterpret_cast<QuantTile<1>*>(rests)[t];
-      place(rest, grain, 0, rest_tile);
-      place_codes(rest_codes, 0, 1, rest_tile);
+      round_block(block_of(rows + t * stride, cols, k, padded), threshold[t], block, tile.token[t], rest,
+                  rest_tile.token[0]);
+      if (tile.token[t].rest != 0) place_codes(rest_codes, 0, 1, rest_tile);
     }
     place_codes(codes, from, to, tile);
   }

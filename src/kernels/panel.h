@@ -2,6 +2,7 @@
 // Sixteen rows of a matrix, 256 columns, unpacked from whatever format to codes and scales with one row per
 // lane.
 
+#include <bit>
 #include <cstdint>
 
 #include "kernels/operand.h"
@@ -40,6 +41,15 @@ MINKE_INLINE Vi bytes_of(uint8_t b) { return set1(static_cast<int32_t>(b * 0x010
 // Codes 128 above their values, as dot_wide takes them.
 MINKE_INLINE Vi wide_codes(Vi codes) { return kSignedCodes ? bit_xor(codes, bytes_of(128)) : codes; }
 MINKE_INLINE Vi nibbles(Vi word) { return bit_and(word, bytes_of(15)); }
+
+// Where sums of sub-block i start, so that what codes are above values is taken off.
+template <typename F>
+MINKE_INLINE Vi below_codes(const TokenBlock& x, int i) {
+  if constexpr (F::kOffset == 0) return zero_i();
+  constexpr int kBits = std::countr_zero(static_cast<unsigned>(F::kOffset));
+  static_assert(F::kOffset == 0 || F::kOffset == 1 << kBits);
+  return shl<kBits % 32>(set1(F::kSub == 16 ? x.below16[i] : x.below32[i]));
+}
 
 // Byte i of each lane, unsigned.
 template <int i>

@@ -19,6 +19,8 @@
 //   load_f16 load_bf16     and load_u16 load_i8 load_u8, store_i8 store_u16: 16 short elements widened to
 //                          lanes, lanes cut short
 //   pair_u16(p, q, out)    32 short elements of both: those of p in low halves, of q in high ones, 16 in each of out
+//   low_halves(a, b)       the low 16 bits of a's lanes, those of b above them
+//   kPairSums              whether dot16 costs as little as mul, so that two sums of 16 bits are scaled at once
 //   lanes8(p)              eight floats and zeros, for floats that are in registers yet
 //   narrow(a, b, c, d)     64 lanes that fit bytes as bytes, those of a first; store_bytes writes them
 //   half_to_float(bits)    low 16 bits of each lane as f16
@@ -67,6 +69,20 @@ namespace {
 inline Vi dot7_at(Vi acc, Vi u, const void* p) { return dot7(acc, u, broadcast4(p)); }
 inline Part dot_part_at(Part part, Vi u, const void* p) { return dot_part(part, u, broadcast4(p)); }
 inline Vi dot_wide_at(Vi acc, Vi codes, const void* p) { return dot_wide(acc, codes, broadcast4(p)); }
+constexpr bool kPairSums = false;
+}  // namespace
+}  // namespace minke
+#endif
+
+#if !defined(__AVX512BW__)
+namespace minke {
+namespace {
+inline Vi low_halves(Vi a, Vi b) { return bit_or(bit_and(a, set1(0xffff)), shl<16>(b)); }
+inline void pair_u16(const void* p, const void* q, Vi out[2]) {
+  for (int h = 0; h < 2; ++h)
+    out[h] = bit_or(load_u16(static_cast<const uint16_t*>(p) + 16 * h),
+                    shl<16>(load_u16(static_cast<const uint16_t*>(q) + 16 * h)));
+}
 }  // namespace
 }  // namespace minke
 #endif

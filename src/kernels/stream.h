@@ -38,7 +38,7 @@ struct Tokens {
   // Bit i: token t has a rest in these 32 columns.
   template <int t>
   MINKE_INLINE uint32_t rest(Index<t> index) const {
-    return at(index, [](const auto& tile, auto j) MINKE_INLINED { return tile.rest[j]; });
+    return at(index, [](const auto& tile, auto j) MINKE_INLINED { return tile.token[j].rest; });
   }
 };
 
@@ -63,21 +63,14 @@ struct Dots {
   static_assert(N == 1 || !kRest);
   Vi sum[N], rest;
 
-  // Codes of all eight bits are summed as values: what they are above those comes off at the start.
+  // What codes are above values comes off at the start of sub-block i.
   template <typename X>
   MINKE_INLINE void clear(const X& x, int i) {
     const auto above = [&](const auto& tile, auto j) MINKE_INLINED {
-      if constexpr (F::kOffset == 0 || (F::kOffset == 128 && kSignedCodes))
-        return zero_i();
-      else
-        return set1(-F::kOffset * tile.sum[i][j]);
+      return F::kOffset == 128 && kSignedCodes ? zero_i() : below_codes<F>(tile.token[j], i);
     };
     unroll<N>([&](auto t) MINKE_INLINED { sum[t] = x.at(t, above); });
     if constexpr (kRest) rest = above(x.rests[0], Index<0>{});
-  }
-  MINKE_INLINE void clear() {
-    unroll<N>([&](auto t) MINKE_INLINED { sum[t] = zero_i(); });
-    if constexpr (kRest) rest = zero_i();
   }
   template <typename X>
   MINKE_INLINE void add(const X& x, int k, Vi word) {
@@ -121,18 +114,13 @@ struct IntegerBlock {
   MINKE_INLINE void codes(int k, Vi word) {
     const int sub = k / kWords;
     auto& sums = dots[sub % kOpen];
-    if (k % kWords == 0) {
-      if constexpr (F::kOffset == 128)
-        sums.clear(x, sub * F::kSub / 32);
-      else
-        sums.clear();
-    }
+    if (k % kWords == 0) sums.clear(x, sub);
     sums.add(x, k, word);
     if (k % kWords == kWords - 1) take(sub, sums);
   }
   MINKE_INLINE void take(int sub, const Dots<F, N, kRest>& sums) {
     const auto step = [&](const auto& tile, auto j)
-                          MINKE_INLINED { return set1(tile.step[sub * F::kSub / 32][j]); };
+                          MINKE_INLINED { return set1(tile.token[j].step[sub * F::kSub / 32]); };
     const auto scaled = [&](const auto& tile, auto j)
                             MINKE_INLINED { return mul(scale[sub], step(tile, j)); };
     unroll<N>([&](auto t) MINKE_INLINED {
@@ -156,31 +144,18 @@ struct IntegerBlock {
   MINKE_INLINE void set_dmin(Vf v) { dmin = v; }
 };
 
-// Sums of 16-bit pairs over sub-blocks: minima, or scales where codes are above values.
-template <typename F, int T, typename Pair>
-MINKE_INLINE Vi over_pairs(const QuantTile<T>& x, int t, Pair pair) {
-  Vi sum = zero_i();
-  unroll<kBlock / F::kSub / 2>([&](auto j) MINKE_INLINED {
-    sum = dot16(sum, pair(j), broadcast4(F::kSub == 16 ? x.steps_sum16[j][t] : x.steps_sum[j][t]));
-  });
-  return sum;
-}
-
-// out += the block of one token, in the order of multiply_integer (gemm.isa.cpp).
-template <typename F, typename Block, int T>
-MINKE_INLINE Vf finish(const Block& b, const QuantTile<T>& x, int t, Vi total, Vf out) {
-  if constexpr (F::kOffset > 0 && F::kOffset < 128) {
-    const Vi offset = over_pairs<F>(x, t, [&](auto j) MINKE_INLINED {
-      return bit_or(bit_and(b.scale[2 * j], set1(0xffff)), shl<16>(b.scale[2 * j + 1]));
-    });
-    total = sub(total, mul(offset, set1(F::kOffset)));
-  }
+// out += the block of one token, in the order of integer_values (tile_products.h).
+template <typename F, typename Block>
+MINKE_INLINE Vf finish(const Block& b, const TokenBlock& x, Vi total, Vf out) {
   Vf value = mul(b.d, to_float(total));
   if constexpr (F::kMin) {
-    const Vi mins = over_pairs<F>(x, t, [&](auto j) MINKE_INLINED { return b.min[j]; });
+    Vi mins = zero_i();
+    unroll<kBlock / F::kSub / 2>([&](auto j) MINKE_INLINED {
+      mins = dot16(mins, b.min[j], broadcast4(F::kSub == 16 ? x.steps_sum16[j] : x.steps_sum[j]));
+    });
     value = fma(sub(zero_f(), b.dmin), to_float(mins), value);
   }
-  return fma(value, set1(x.scale[0][t]), out);
+  return fma(value, set1(x.scale), out);
 }
 
 // out[t] += the block times token t, and times its rest.
@@ -193,10 +168,10 @@ MINKE_INLINE void add_block(const At& at, const Tokens<N>& x, Vf out[N], Prefetc
     F::template codes<c>(at, header, b);
   });
   unroll<N>([&](auto t) MINKE_INLINED {
-    out[t] = x.at(
-        t, [&](const auto& tile, auto j) MINKE_INLINED { return finish<F>(b, tile, j, b.total[t], out[t]); });
+    out[t] = x.at(t, [&](const auto& tile, auto j)
+                         MINKE_INLINED { return finish<F>(b, tile.token[j], b.total[t], out[t]); });
   });
-  if constexpr (kRest) out[0] = finish<F>(b, x.rests[0], 0, b.rest, out[0]);
+  if constexpr (kRest) out[0] = finish<F>(b, x.rests[0].token[0], b.rest, out[0]);
 }
 
 // Of a chunk only the codes of 32 columns: the compiler leaves out what the others take.
@@ -221,7 +196,7 @@ __attribute__((noinline)) void add_rests_at(const At& at, const Rests<N>& x, uin
     OneGroup<Block, group> to{b};
     F::template codes<group * F::kChunks / 8>(at, header, to);
   });
-  unroll<N>([&](auto t) MINKE_INLINED { *out[t] = finish<F>(b, *x.of[t], 0, b.total[t], *out[t]); });
+  unroll<N>([&](auto t) MINKE_INLINED { *out[t] = finish<F>(b, x.of[t]->token[0], b.total[t], *out[t]); });
 }
 
 // out[t] += the block times the rest of token t, for all that have one. Large values stand in the same
@@ -296,32 +271,33 @@ struct ScaledGroup {
   MINKE_INLINE void set_fmin(int, Vf v) { min = v; }
 };
 
-// out += 32 columns of one token, in the order of add_scaled_32 (gemm.isa.cpp).
-template <typename F, typename Group, int T>
-MINKE_INLINE Vf finish(const Group& g, const QuantTile<T>& x, int t, int i, Vi sum, Vf out) {
-  out = fma(mul(g.scale, to_float(sum)), set1(x.scale[i][t]), out);
-  return F::kMin ? fma(g.min, set1(x.scaled_sum[i][t]), out) : out;
+// value += 32 columns of one token, in the order of add_scaled_32 (tile_products.h).
+template <typename F, typename Group>
+MINKE_INLINE Vf finish(const Group& g, const TokenBlock& x, int i, Vi sum, Vf value) {
+  value = fma(mul(g.scale, to_float(set1(x.step[i]))), to_float(sum), value);
+  return F::kMin ? fma(g.min, set1(x.step_sum[i]), value) : value;
 }
 
-// out[t] += 32 columns times token t, rest += the same times its rest.
+// value[t] += 32 columns times token t, rest += the same times its rest.
 template <typename F, int N, bool kRest, typename At, typename X>
-MINKE_INLINE void add_group(const At& at, const X& x, int i, Vf out[N], Vf& rest) {
+MINKE_INLINE void add_group(const At& at, const X& x, int i, Vf value[N], Vf& rest) {
   ScaledGroup<F, N, kRest, X> g{x, {}, {}, {}};
   g.dots.clear(x, i);
   F::unpack(at.group(i * F::kBytes), i, g);
   unroll<N>([&](auto t) MINKE_INLINED {
-    out[t] = x.at(t, [&](const auto& tile, auto j)
-                         MINKE_INLINED { return finish<F>(g, tile, j, i, g.dots.sum[t], out[t]); });
+    value[t] = x.at(t, [&](const auto& tile, auto j)
+                           MINKE_INLINED { return finish<F>(g, tile.token[j], i, g.dots.sum[t], value[t]); });
   });
-  if constexpr (kRest) rest = finish<F>(g, x.rests[0], 0, i, g.dots.rest, rest);
+  if constexpr (kRest) rest = finish<F>(g, x.rests[0].token[0], i, g.dots.rest, rest);
 }
 
-// The groups of one token's rest alone.
+// What the groups of one token's rest give.
 template <typename F, typename At>
-void add_groups(const At& at, const QuantTile<1>& x, uint32_t groups, Vf& rest) {
-  Vf none;
+Vf rest_value(const At& at, const QuantTile<1>& x, uint32_t groups) {
+  Vf value = zero_f(), none;
   for (; groups != 0; groups &= groups - 1)
-    add_group<F, 1, false>(at, Rests<1>{{&x}}, __builtin_ctz(groups), &rest, none);
+    add_group<F, 1, false>(at, Rests<1>{{&x}}, __builtin_ctz(groups), &value, none);
+  return value;
 }
 
 template <typename F, int N, typename Lie>
@@ -332,20 +308,23 @@ MINKE_INLINE void stream_scaled(const Mat& w, int first, int rows, const Operand
     const int groups = std::min(8, (x.cols - block * kBlock) / 32);
     const auto at = Lie::at(w, first, rows, block, int64_t{groups} * F::kBytes, copy);
     const Tokens<N> tokens = tokens_at<N>(x, token, block);
-    Vf rest[N];
-    unroll<N>([&](auto t) MINKE_INLINED { rest[t] = zero_f(); });
+    Vf value[N], rest = zero_f();
+    unroll<N>([&](auto t) MINKE_INLINED { value[t] = zero_f(); });
     for (int i = 0; i < groups; ++i) {
       Lie::template prefetch<N>(w, first, block, 2 * i, 2 * i + 2);
       if (N == 1 && (tokens.rest(Index<0>{}) >> i & 1))
-        add_group<F, N, N == 1>(at, tokens, i, out, rest[0]);
+        add_group<F, N, N == 1>(at, tokens, i, value, rest);
       else
-        add_group<F, N, false>(at, tokens, i, out, rest[0]);
+        add_group<F, N, false>(at, tokens, i, value, rest);
     }
     unroll<N>([&](auto t) MINKE_INLINED {
+      const float scale =
+          tokens.at(t, [](const auto& tile, auto j) MINKE_INLINED { return tile.token[j].scale; });
+      out[t] = fma(value[t], set1(scale), out[t]);
       const uint32_t which = tokens.rest(t);
       if (which == 0) return;
-      if constexpr (N > 1) add_groups<F>(at, tokens.rests[t], which, rest[t]);
-      out[t] = add(out[t], rest[t]);  // as multiply_rest does
+      if constexpr (N > 1) rest = rest_value<F>(at, tokens.rests[t], which);
+      out[t] = fma(rest, set1(tokens.rests[t].token[0].scale), out[t]);
     });
   }
 }

@@ -112,7 +112,7 @@ void linear(const Context& ctx, const Workspace& work, const Rows& x, std::span<
     MINKE_CHECK(p.w->cols == x.cols, "W has {} columns, x {}", p.w->cols, x.cols);
   if (ctx.tap)
     for (const Product& p : products) ctx.tap->product(*p.w, 0, x);
-  for (const Grain grain : {Grain::f32, Grain::per_32, Grain::per_256}) {
+  for (const Grain grain : {Grain::f32, Grain::int8}) {
     const auto takes = [&](const Product& p) { return grain_of(ctx, *p.w, p.exact) == grain; };
     if (std::any_of(products.begin(), products.end(), takes)) linear_at(ctx, work, x, products, grain);
   }
@@ -142,7 +142,7 @@ void head_linear(const Context& ctx, const Workspace& work, int rows, const Head
 
 int64_t operand_bytes_at_most(int64_t rows, int cols, bool wide) {
   const int64_t most =
-      std::max(operand_bytes(Grain::per_32, 1, cols), wide ? operand_bytes(Grain::f32, 1, cols) : 0);
+      std::max(operand_bytes(Grain::int8, 1, cols), wide ? operand_bytes(Grain::f32, 1, cols) : 0);
   return rows * most;
 }
 

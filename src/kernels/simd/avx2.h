@@ -192,11 +192,6 @@ inline Vi narrow(Vi x, Vi y, Vi z, Vi w) {
   const auto words = [&](Vi v) { return ordered(_mm256_packs_epi32(v.a, v.b)); };
   return {ordered(_mm256_packs_epi16(words(x), words(y))), ordered(_mm256_packs_epi16(words(z), words(w)))};
 }
-inline void pair_u16(const void* p, const void* q, Vi out[2]) {
-  for (int h = 0; h < 2; ++h)
-    out[h] = bit_or(load_u16(static_cast<const uint16_t*>(p) + 16 * h),
-                    shl<16>(load_u16(static_cast<const uint16_t*>(q) + 16 * h)));
-}
 inline void store_bytes(int8_t* p, Vi x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), x.a);
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p + 32), x.b);

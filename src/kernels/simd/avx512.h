@@ -113,6 +113,8 @@ inline Vi dot7_at(Vi acc, Vi u, const void* p) {
 }
 inline Vi dot_wide_at(Vi acc, Vi codes, const void* p) { return dot7_at(acc, codes, p); }
 
+constexpr bool kPairSums = true;
+
 // Lanes hold any number of dots.
 using Part = Vi;
 constexpr int part_dots(int) { return 64; }
@@ -187,6 +189,9 @@ inline Vi narrow(Vi a, Vi b, Vi c, Vi d) {
 inline void store_bytes(int8_t* p, Vi a) { _mm512_storeu_si512(p, a.v); }
 inline void store_u16(uint16_t* p, Vi a) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(a.v));
+}
+inline Vi low_halves(Vi a, Vi b) {
+  return {_mm512_mask_blend_epi16(0xaaaaaaaa, a.v, _mm512_slli_epi32(b.v, 16))};
 }
 inline void pair_u16(const void* p, const void* q, Vi out[2]) {
   alignas(64) static constexpr uint16_t kLow[32] = {0,  32, 1,  33, 2,  34, 3,  35, 4,  36, 5,

@@ -30,12 +30,6 @@ inline Vi narrow(Vi a, Vi b, Vi c, Vi d) {
   return load(words);
 }
 
-inline void pair_u16(const void* p, const void* q, Vi out[2]) {
-  for (int h = 0; h < 2; ++h)
-    out[h] = bit_or(load_u16(static_cast<const uint16_t*>(p) + 16 * h),
-                    shl<16>(load_u16(static_cast<const uint16_t*>(q) + 16 * h)));
-}
-
 inline void store_bytes(int8_t* p, Vi a) {
   int32_t words[16];
   store(words, a);
