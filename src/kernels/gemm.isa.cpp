@@ -107,15 +107,23 @@ MINKE_INLINE void for_tiles(const Operand& x, int block, float* sums, int panels
   });
 }
 
+// Where results will be written: token t's at out + t * stride.
+struct Results {
+  float* out;
+  int64_t stride;
+};
+
 // All blocks of up to four panels. Sums lie as [tile][panel][token][16].
 template <typename F>
-void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s) {
+void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s,
+                    const Results& results) {
   const int panels = (rows + kPanel - 1) / kPanel;
   Steps steps;
   for (int block = 0; block < blocks_of(w.cols); ++block) {
     const int subs = F::kSub == 32 ? std::min(8, (w.cols - block * kBlock + 31) / 32) : 16;
     const QuantTile<1>* rests = rests_of(x, block);
     const bool none = block == 0;  // there are no sums yet
+    const bool last = block + 1 == blocks_of(w.cols);
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
       if (!w.interleaved)
@@ -135,6 +143,9 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
         for_tiles(x, block, sums, panels, [&](auto T, const std::byte* at, int first_token, float* out) {
           const auto& tile = *reinterpret_cast<const QuantTile<T>*>(at);
           out += p * T * kPanel;
+          if (last)
+            for (int t = first_token; t < first_token + T; ++t)
+              __builtin_prefetch(results.out + t * results.stride + p * kPanel, 1, 2);
           multiply_tile<F, T>(s.panel, many ? &steps : nullptr, subs, tile, none, out);
           for (int t = 0; t < T; ++t)
             if (tile.token[t].rest)
@@ -172,7 +183,8 @@ MINKE_INLINE void widen_floats(const Walk& walk, int cols, float factor, float (
 }
 
 template <typename F>
-void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s) {
+void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s,
+                const Results&) {
   const int panels = (rows + kPanel - 1) / kPanel;
   for (int block = 0; block < blocks_of(w.cols); ++block) {
     const int cols = std::min(kBlock, w.cols - block * kBlock);
@@ -213,7 +225,7 @@ void write_out(const float* sums, int rows, int tokens, float* out, int64_t stri
   });
 }
 
-using Gemm = void (*)(const Mat&, int, int, const Operand&, float*, Scratch&);
+using Gemm = void (*)(const Mat&, int, int, const Operand&, float*, Scratch&, const Results&);
 
 Gemm gemm_of(Format format) {
   switch (format) {
@@ -239,7 +251,7 @@ void gemm(const Mat& w, int first_row, int rows, const Operand& x, float* out, i
   const Gemm multiply = gemm_of(w.format);
   for (int r = 0; r < rows; r += step) {
     const int here = std::min(step, rows - r);
-    multiply(w, first_row + r, here, x, sums, s);
+    multiply(w, first_row + r, here, x, sums, s, {out + r, stride});
     write_out(sums, here, x.tokens, out + r, stride, add);
   }
 }
