@@ -194,17 +194,15 @@ void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int6
     }
     auto& tile = *reinterpret_cast<QuantTile<T>*>(out);
     Codes<T> codes;
-    Codes<1> rest_codes;
     for (int t = from; t < to; ++t) {
+      auto& rest_tile = reinterpret_cast<QuantTile<1>*>(rests)[t];
       QuantBlock block, rest;
       for (int h = 0; h < 2; ++h) {
         block.halves[h] = codes.q[h][t];
-        rest.halves[h] = rest_codes.q[h][0];
+        rest.halves[h] = rest_tile.q[h * kHalf / 4][0];
       }
-      auto& rest_tile = reinterpret_cast<QuantTile<1>*>(rests)[t];
       round_block(block_of(rows + t * stride, cols, k, padded), threshold[t], block, tile.token[t], rest,
                   rest_tile.token[0]);
-      if (tile.token[t].rest != 0) place_codes(rest_codes, 0, 1, rest_tile);
     }
     place_codes(codes, from, to, tile);
   }
