@@ -18,25 +18,29 @@ static_assert(kDecompressed % kPiece == 0 && kPiece % kKeyChunk == 0 && kPiece <
 struct Scratch {
   int thread;
   std::byte* kernel;  // of gemm and of attend, which take turns
-  float* product;     // [kPiece][kRowsAtOnce]
+  float* made;        // [kPiece][widest(shape)]
   float* out;         // [kMaxQueries][v]
-  std::byte* keys;    // [kPiece][nope + rope, v], in the format of key_format
+  std::byte* keys;    // [kPiece] heads of a key and a value, in the format of key_format
 };
 
-// Keys and values that are made have no scales.
+// That of the cache, but for fp8, whose products are bf16's.
 KvFormat key_format(const LatentShape& s) {
-  return s.latent.format == KvFormat::f32 ? KvFormat::f32 : KvFormat::bf16;
+  return s.latent.format == KvFormat::fp8 ? KvFormat::bf16 : s.latent.format;
 }
 
-int64_t key_row_bytes(const LatentShape& s) {
-  return (int64_t{s.nope} + s.rope + s.v) * kv_bytes(key_format(s));
-}
+int key_width(const LatentShape& s) { return s.nope + s.rope; }
+int widest(const LatentShape& s) { return std::max(key_width(s), s.v); }
+
+int64_t key_bytes(const LatentShape& s) { return kv_head_bytes(key_format(s), key_width(s)); }
+int64_t key_row_bytes(const LatentShape& s) { return key_bytes(s) + kv_head_bytes(key_format(s), s.v); }
 
 int64_t kernel_bytes(const LatentShape& s) {
-  return std::max(gemm_scratch_bytes(kPiece), attend_scratch_bytes(std::max(s.nope + s.rope, s.v)));
+  return std::max(gemm_scratch_bytes(kPiece), attend_scratch_bytes(widest(s)));
 }
 
 constexpr int64_t aligned(int64_t bytes) { return (bytes + 63) / 64 * 64; }
+
+int64_t made_bytes(const LatentShape& s) { return aligned(int64_t{kPiece} * widest(s) * 4); }
 
 Scratch scratch_of(const LatentShape& s, const Workspace& work, int thread) {
   std::byte* memory = work.scratch_of(thread);
@@ -44,8 +48,8 @@ Scratch scratch_of(const LatentShape& s, const Workspace& work, int thread) {
   r.thread = thread;
   r.kernel = memory;
   memory += aligned(kernel_bytes(s));
-  r.product = reinterpret_cast<float*>(memory);
-  memory += int64_t{kPiece} * kRowsAtOnce * 4;
+  r.made = reinterpret_cast<float*>(memory);
+  memory += made_bytes(s);
   r.out = reinterpret_cast<float*>(memory);
   r.keys = memory + aligned(int64_t{kMaxQueries} * s.v * 4);
   return r;
@@ -67,14 +71,6 @@ struct Pass {
     const Grain grain = grain_of(ctx, k_nope);
     return grain == grain_of(ctx, v_b) ? work.operands
                                        : work.operands + operand_bytes(grain, kDecompressed, shape.kv_lora);
-  }
-
-  // Numbers of `key_format` from f32.
-  void write_keys(const float* from, int count, std::byte* to) const {
-    if (key_format(shape) == KvFormat::f32)
-      std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
-    else
-      ctx.kernels.to_bf16(from, count, reinterpret_cast<uint16_t*>(to));
   }
 
   // The latents of keys [first, last), in f32 and as operands of both products.
@@ -101,15 +97,19 @@ struct Pass {
     });
   }
 
-  // Rows [first, first + count) of w times the latents of a piece, into columns of its keys' rows.
-  void make(const Mat& w, int first, int count, const Operand& x, const Scratch& s, int column) const {
-    const int64_t row_bytes = key_row_bytes(shape), number = kv_bytes(key_format(shape));
-    for (int r = 0; r < count; r += kRowsAtOnce) {
-      const int here = std::min(kRowsAtOnce, count - r);
-      ctx.kernels.gemm(near(ctx, w, s.thread), first + r, here, x, s.product, kRowsAtOnce, false, s.kernel);
-      for (int t = 0; t < x.tokens; ++t)
-        write_keys(s.product + t * kRowsAtOnce, here, s.keys + t * row_bytes + (column + r) * number);
-    }
+  // made = rows [first, first + count) of w times the latents of a piece.
+  void make(const Mat& w, int first, int count, const Operand& x, const Scratch& s) const {
+    const int stride = widest(shape);
+    for (int r = 0; r < count; r += kRowsAtOnce)
+      ctx.kernels.gemm(near(ctx, w, s.thread), first + r, std::min(kRowsAtOnce, count - r), x, s.made + r,
+                       stride, false, s.kernel);
+  }
+
+  // `made` as heads of `width` numbers, at `offset` of the keys' rows.
+  void store(int count, int width, int64_t offset, const Scratch& s) const {
+    for (int t = 0; t < count; ++t)
+      ctx.kernels.store_kv(key_format(shape), s.made + int64_t{t} * widest(shape), width,
+                           s.keys + t * key_row_bytes(shape) + offset);
   }
 
   // The keys of one head in one piece of a span, `count` of them.
@@ -118,13 +118,15 @@ struct Pass {
       const Grain grain = grain_of(ctx, w);
       return Operand{data + operand_bytes(grain, piece * kPiece, shape.kv_lora), grain, count, shape.kv_lora};
     };
-    make(k_nope, head * shape.nope, shape.nope, operand(k_nope, keys_operand()), s, 0);
-    make(v_b, head * shape.v, shape.v, operand(v_b, values_operand()), s, shape.nope + shape.rope);
-    const int64_t row_bytes = key_row_bytes(shape), number = kv_bytes(key_format(shape));
+    make(v_b, head * shape.v, shape.v, operand(v_b, values_operand()), s);
+    store(count, shape.v, key_bytes(shape), s);
+    make(k_nope, head * shape.nope, shape.nope, operand(k_nope, keys_operand()), s);
     const float* turned = space.latents + int64_t{piece} * kPiece * shape.latent.width + shape.kv_lora;
     for (int t = 0; t < count; ++t)
-      write_keys(turned + int64_t{t} * shape.latent.width, shape.rope,
-                 s.keys + t * row_bytes + shape.nope * number);
+      std::copy_n(turned + int64_t{t} * shape.latent.width, shape.rope,
+                  s.made + int64_t{t} * widest(shape) + shape.nope);
+    store(count, key_width(shape), 0, s);
+    const int64_t row_bytes = key_row_bytes(shape);
     const int padded = (count + 15) / 16 * 16;
     std::memset(s.keys + count * row_bytes, 0, static_cast<size_t>((padded - count) * row_bytes));
   }
@@ -135,10 +137,12 @@ struct Pass {
     const float* rows[kMaxQueries];
     int from[kMaxQueries] = {}, until[kMaxQueries];
     float peaks[kMaxQueries], masses[kMaxQueries];
-    KeyRows keys{s.keys, nullptr, key_row_bytes(shape), 0, key_format(shape), shape.nope + shape.rope};
-    KeyRows values = keys;
-    values.offset = int64_t{keys.width} * kv_bytes(keys.format);
-    values.width = shape.v;
+    const KvFormat format = key_format(shape);
+    const auto rows_at = [&](int64_t offset, int width) {
+      const int64_t numbers = offset + kv_scale_bytes(format, width);
+      return KeyRows{s.keys, nullptr, key_row_bytes(shape), numbers, format, width, offset};
+    };
+    const KeyRows keys = rows_at(0, key_width(shape)), values = rows_at(key_bytes(shape), shape.v);
     const int queries = end - begin;
     for (int i = 0; i < queries; ++i) {
       rows[i] = q + (int64_t{run.row + begin + i} * shape.heads + head) * keys.width;
@@ -195,8 +199,8 @@ bool decompresses(const LatentShape& s, int position, int given) {
   const int64_t queries = std::min(kFormBlock, given - block), keys = block + queries;
   // What making a key and a value takes is done in int8, twice as fast as attention's bf16; the absorbed form
   // does as much for every query.
-  const int64_t make = int64_t{s.kv_lora} * (s.nope + s.v),
-                saved = 2 * (2 * int64_t{s.kv_lora} - s.nope - s.v);
+  const int64_t make = int64_t{s.kv_lora} * (s.nope + s.v), dear = key_format(s) == KvFormat::int8 ? 1 : 2,
+                saved = dear * (2 * int64_t{s.kv_lora} - s.nope - s.v);
   return queries * (keys * saved + make) >= keys * make;
 }
 
@@ -230,8 +234,8 @@ int64_t decompress_operand_bytes(const LatentShape& s, bool wide) {
 }
 
 int64_t decompress_scratch_bytes(const LatentShape& s) {
-  return aligned(kernel_bytes(s)) + int64_t{kPiece} * kRowsAtOnce * 4 +
-         aligned(int64_t{kMaxQueries} * s.v * 4) + kPiece * key_row_bytes(s);
+  return aligned(kernel_bytes(s)) + made_bytes(s) + aligned(int64_t{kMaxQueries} * s.v * 4) +
+         kPiece * key_row_bytes(s);
 }
 
 }  // namespace minke
