@@ -101,6 +101,21 @@ TEST_P(Gemm, EveryInstructionSetGivesTheSameBits) {
   }
 }
 
+TEST_P(Gemm, SumsBeyond16BitsGiveTheSameBits) {
+  if (info(GetParam()).block != 256 || half_offsets(GetParam()).empty()) return;
+  for (const int tokens : {1, 5, 29}) {
+    const int rows = 40, cols = random_cols();
+    OwnedMat w = random_mat(random_, GetParam(), rows, cols);
+    saturate(w);
+    auto x = random_floats(random_, int64_t{tokens} * cols);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = i / 256 % 3 == 0 ? x[i] : 3 + std::abs(x[i]);
+    const auto expected = multiply(kernels_for(Isa::scalar), Grain::int8, w.mat, x, tokens);
+    for (const Isa isa : usable_isas())
+      ASSERT_EQ(multiply(kernels_for(isa), Grain::int8, w.mat, x, tokens), expected)
+          << name(GetParam()) << ' ' << name(isa) << " tokens " << tokens;
+  }
+}
+
 TEST_P(Gemm, ATokensResultDoesNotDependOnItsNeighbours) {
   const Kernels& kernels = kernels_for(usable_isas().back());
   for (const Grain grain : {grain_for(GetParam()), Grain::f32}) {

@@ -1,6 +1,7 @@
 #pragma once
 // Random weights of every format, for the tests of kernels and operations.
 
+#include <algorithm>
 #include <cstring>
 #include <vector>
 
@@ -79,6 +80,17 @@ inline OwnedMat random_mat(Random& random, Format format, int rows, int cols) {
   }
   m.mat = {m.bytes.data(), m.scales.empty() ? nullptr : m.scales.data(), format, rows, cols, stride};
   return m;
+}
+
+// Every bit of a block set but those of its f16 scales: the largest codes under the largest scales.
+inline void saturate(OwnedMat& m) {
+  const auto block = static_cast<size_t>(info(m.mat.format).block_bytes);
+  const std::vector<int> halves = half_offsets(m.mat.format);
+  for (size_t i = 0; i < m.bytes.size(); ++i) {
+    const int at = static_cast<int>(i % block);
+    if (std::ranges::none_of(halves, [&](int h) { return at == h || at == h + 1; }))
+      m.bytes[i] = std::byte{255};
+  }
 }
 
 inline std::vector<float> random_floats(Random& random, int64_t n, float spread = 1.0f) {

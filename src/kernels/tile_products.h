@@ -17,8 +17,8 @@ namespace {
 // Scales of the panel times steps 1 .. 8 of the activations, made once a panel where many tokens use them.
 struct alignas(64) Steps {
   // Of integer scales. Where sums are paired, a word has the scales of a pair: those of 16 columns stand in
-  // word[pair], both halves of it; those of 32 columns, whose steps differ, each in its own half of
-  // word[sub-block].
+  // word[pair], both halves of it; those of 32 columns, whose steps differ and of which none is negative,
+  // each in its own half of word[sub-block].
   int32_t word[16][8][kPanel];
   float scale[8][8][kPanel];  // of f32 scales, exact
 };
