@@ -84,7 +84,8 @@ float chunk_softmax(const AttendSpan& a, int i, int first, int padded, const Mem
   const float before = a.peak[i], now = peak > before ? peak : before;
   Vf total = zero_f();
   for (int s = 0; s < padded; s += 16) {
-    Vf weight = exp_of_negative(sub(load(scores + s), set1(now)));
+    const Vf below = sub(load(scores + s), set1(now));
+    Vf weight = format == KvFormat::f32 ? exp_of_negative(below) : exp_of_negative_coarsely(below);
     if (s < low || s + 16 > high) {  // exp of a clamped argument is not 0, and what is out of sight weighs 0
       alignas(64) float lanes[16];
       store(lanes, weight);

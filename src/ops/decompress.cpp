@@ -234,8 +234,9 @@ int64_t decompress_operand_bytes(const LatentShape& s, bool wide) {
 }
 
 int64_t decompress_scratch_bytes(const LatentShape& s) {
+  constexpr int kBeyond = 64;  // kernels may read a whole word where the last row ends
   return aligned(kernel_bytes(s)) + made_bytes(s) + aligned(int64_t{kMaxQueries} * s.v * 4) +
-         kPiece * key_row_bytes(s);
+         aligned(kPiece * key_row_bytes(s) + kBeyond);
 }
 
 }  // namespace minke

@@ -105,7 +105,9 @@ class GoldenModels(Folder):
 @needs_smollm
 class RealModel(Folder):
     def answer(self, model):
-        return self.json("run", model, PROMPT, "--json", "-n", 24)
+        # Folders and GGUF files have the numbers of a head in different orders, so sums round differently; a
+        # bf16 cache would make more of that than the last bits.
+        return self.json("run", model, PROMPT, "--json", "-n", 24, "--kv", "f32")
 
     def test_the_same_answers(self):
         before = self.answer(SMOLLM)
