@@ -2,15 +2,17 @@
 // Products of a few tokens with weights straight out of memory, as a step of several answers at once makes
 // them.
 //
-//   batch_bench [--threads N] [--isa NAME] [--tokens N] [FORMAT ...]
+//   batch_bench [--threads N] [--isa NAME] [--tokens N ...] [FORMAT ...]
 //
-// q4_k and q6_k where no format is named; 1 to 16 tokens where no number is.
+// q4_k and q6_k where no format is named; 1 to 16 tokens where no number is (--tokens 48 --tokens 512).
 //
 // Prints for each format and number of tokens: the time of a pass over the weights as a multiple of what one
 // token's takes, and the share of the int8 limit (medians of passes that take turns); where the format can be
 // interleaved (--repack), of such weights as well.
 
 #include <algorithm>
+#include <cstdlib>
+#include <string_view>
 #include <vector>
 
 #include <fmt/format.h>

@@ -21,6 +21,9 @@ MINKE_INLINE Vf exp_parts(Vf x, Vi& n) {
   return add(fma(p, mul(r, r), r), set1(1.0f));
 }
 
+// For n in [-126, 127].
+MINKE_INLINE Vf power_of_two(Vi n) { return as_float(shl<23>(add(n, set1(127)))); }
+
 constexpr float kLeastExponent = -87.336544f;
 
 // e^x to about 2 ulp for x in [-87.3, 88.7]; below that 0 or nearly, above it large.
@@ -28,16 +31,14 @@ MINKE_INLINE Vf exp(Vf x) {
   Vi n;
   const Vf p = exp_parts(min(max(x, set1(kLeastExponent)), set1(88.722839f)), n);
   const Vi half = sar<1>(n);  // in two steps, so that 2^128 does not overflow on the way
-  const Vf low = as_float(shl<23>(add(half, set1(127)))),
-           high = as_float(shl<23>(add(sub(n, half), set1(127))));
-  return mul(mul(p, low), high);
+  return mul(mul(p, power_of_two(half)), power_of_two(sub(n, half)));
 }
 
 // The same bits for x <= 0, sooner.
 MINKE_INLINE Vf exp_of_negative(Vf x) {
   Vi n;
   const Vf p = exp_parts(max(x, set1(kLeastExponent)), n);
-  return mul(p, as_float(shl<23>(add(n, set1(127)))));
+  return mul(p, power_of_two(n));
 }
 
 // e^x to 2^-17 of it for x <= 0, for what is rounded to 8 bits or fewer: seven multiplications instead of
@@ -47,7 +48,7 @@ MINKE_INLINE Vf exp_of_negative_coarsely(Vf x) {
   const Vi n = to_int(mul(y, set1(1.44269504f)));
   const Vf r = fma(to_float(n), set1(-0.693147181f), y);
   const Vf p = fma(fma(set1(4.127775e-2f), r, set1(1.6753514e-1f)), r, set1(5.0005116e-1f));
-  return mul(add(fma(p, mul(r, r), r), set1(1.0f)), as_float(shl<23>(add(n, set1(127)))));
+  return mul(add(fma(p, mul(r, r), r), set1(1.0f)), power_of_two(n));
 }
 
 }  // namespace

@@ -21,13 +21,14 @@ struct TokenBlock {
   int16_t steps_sum[4][2];    // step * the sum over 32, in pairs of neighbouring 32s
   // What products of 32 columns with codes of 0 and 1 can reach at most, in kReachUnit; and of either of
   // their 16s with codes of -1 to 1.
+  // Not set without kPairSums.
   uint8_t reach32[8], reach16[8];
   float scale;
   // Bit i: what rounding left over of 32 columns is in the token's rest (rests_of).
   uint32_t rest;
 };
 
-constexpr int kReachUnit = 16;  // 32 times 127 of them fit a byte
+constexpr int kReachUnit = 16;  // so that 32 * 127 fits a byte
 
 // One block of T tokens as int8.
 template <int T>

@@ -36,9 +36,11 @@ struct QuantBlock {
     const Vi all = narrow(a, b, c, d), ones = set1(0x01010101);
     store_bytes(halves[at / kHalf] + at % kHalf, all);
     store(sum4 + at / 4, dot8(zero_i(), ones, all));
-    const Vi negative = bit_and(shr<7>(all), ones);  // and |q| = 255 for those ^ q, + 1
-    const Vi size = bit_xor(all, sub(shl<8>(negative), negative));
-    store(size4 + at / 4, dot8(dot8(zero_i(), ones, size), ones, negative));
+    if constexpr (kPairSums) {
+      const Vi negative = bit_and(shr<7>(all), ones);  // and |q| = 255 for those ^ q, + 1
+      const Vi size = bit_xor(all, sub(shl<8>(negative), negative));
+      store(size4 + at / 4, dot8(dot8(zero_i(), ones, size), ones, negative));
+    }
   }
 };
 
@@ -82,13 +84,11 @@ MINKE_INLINE uint8_t in_reach_units(int32_t most) {
   return static_cast<uint8_t>(static_cast<uint32_t>(most + kReachUnit - 1) / kReachUnit);
 }
 
-// Loop by loop, so that compilers make each of them a few instructions; bytes, which may alias all else,
-// last.
+// Loop by loop, so that compilers make each of them a few instructions.
 MINKE_INLINE void describe(const QuantBlock& b, const Scales& s, float unit, TokenBlock& t) {
-  alignas(64) int32_t sum[16], size[16];
+  alignas(64) int32_t sum[16];
   store(sum, sums_of_fours(b.sum4));
-  store(size, sums_of_fours(b.size4));
-  int32_t sum32[8], step_sum[8], reach[8];
+  int32_t sum32[8], step_sum[8];
   for (int i = 0; i < 8; ++i) sum32[i] = sum[2 * i] + sum[2 * i + 1];
   for (int i = 0; i < 8; ++i) step_sum[i] = s.step[i] * sum32[i];
   for (int i = 0; i < 16; ++i) t.below16[i] = -sum[i];
@@ -100,7 +100,14 @@ MINKE_INLINE void describe(const QuantBlock& b, const Scales& s, float unit, Tok
   for (int i = 0; i < 8; ++i) t.steps_sum[i / 2][i % 2] = static_cast<int16_t>(step_sum[i]);
   t.scale = unit;
   t.rest = 0;
-  for (int i = 0; i < 8; ++i) reach[i] = (size[2 * i] + size[2 * i + 1] + std::abs(sum32[i])) / 2;
+}
+
+// How far sums of products can go, of which those of rests are never paired.
+MINKE_INLINE void describe_reach(const QuantBlock& b, TokenBlock& t) {
+  alignas(64) int32_t size[16];
+  store(size, sums_of_fours(b.size4));
+  int32_t reach[8];
+  for (int i = 0; i < 8; ++i) reach[i] = (size[2 * i] + size[2 * i + 1] + std::abs(t.below32[i])) / 2;
   for (int i = 0; i < 8; ++i) t.reach32[i] = in_reach_units(reach[i]);
   for (int i = 0; i < 8; ++i) t.reach16[i] = in_reach_units(std::max(size[2 * i], size[2 * i + 1]));
 }
@@ -122,6 +129,7 @@ void round_block(const float* x, float threshold, QuantBlock& b, TokenBlock& tok
           round_16(at + 48, high));
   }
   describe(b, s, s.unit, token);
+  if constexpr (kPairSums) describe_reach(b, token);
   token.rest = mask;
   if (mask == 0) return;
   for (int i = 0; i < 8; i += 2) {

@@ -35,25 +35,27 @@ constexpr bool kPaired = kPairSums && F::kIntegerScales && kTakesSteps<F>;
 
 template <typename F>
 void make_steps(const Panel& p, int subs, Steps& steps) {
-  for (int i = 0; i < subs; ++i) {
-    if constexpr (!F::kIntegerScales) {
+  if constexpr (!F::kIntegerScales) {
+    for (int i = 0; i < subs; ++i)
       for (int s = 0; s < 8; ++s)
         store(steps.scale[i][s], mul(load(p.fscale[i]), set1(static_cast<float>(s + 1))));
-      continue;
+  } else if constexpr (kPaired<F> && F::kSub == 16) {
+    for (int i = 0; i < subs; i += 2) {
+      Vi low = zero_i(), high = zero_i();
+      for (int s = 0; s < 8; ++s) {
+        low = add(low, load(p.scale[i]));
+        high = add(high, load(p.scale[i + 1]));
+        store(steps.word[i / 2][s], low_halves(low, high));
+      }
     }
-    if (kPaired<F> && F::kSub == 16 && i % 2 == 1) continue;
-    const Vi scale = load(p.scale[i]);
-    const Vi next = kPaired<F> && F::kSub == 16 ? load(p.scale[i + 1]) : zero_i();
-    Vi multiple = zero_i(), next_multiple = zero_i();
-    for (int s = 0; s < 8; ++s) {
-      multiple = add(multiple, scale);
-      next_multiple = add(next_multiple, next);
-      if constexpr (!kPaired<F>)
-        store(steps.word[i][s], scale_word(multiple));
-      else if constexpr (F::kSub == 16)
-        store(steps.word[i / 2][s], low_halves(multiple, next_multiple));
-      else
-        store(steps.word[i][s], i % 2 == 0 ? multiple : shl<16>(multiple));
+  } else {
+    for (int i = 0; i < subs; ++i) {
+      Vi multiple = zero_i();
+      for (int s = 0; s < 8; ++s) {
+        multiple = add(multiple, load(p.scale[i]));
+        const Vi half = i % 2 == 0 ? multiple : shl<16>(multiple);
+        store(steps.word[i][s], kPaired<F> ? half : scale_word(multiple));
+      }
     }
   }
 }

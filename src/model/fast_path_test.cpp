@@ -8,10 +8,11 @@
 //
 // Distributions. Rounding to int8 under one scale per 32 values puts an error of s / sqrt(12) on each, s
 // being the largest of the 32 over 127: for normal values the largest is about 2.1 of them, hence 0.5% of a
-// product's size. A layer has four such products one after the other (q/k/v, o, gate/up, down); errors of L
-// layers and the head add up as independent ones do, to 0.5% sqrt(4 L + 1) of the logits' size. Rows see more
-// where attention or gates amplify them: a factor of 2 is granted. Logits with an error of variance v give a
-// KL of v / 2.
+// product's size. (The scale is one of eight steps, so up to a step of the block's largest above what the 32
+// need; the factor of 2 below has room for it.) A layer has four such products one after the other (q/k/v, o,
+// gate/up, down); errors of L layers and the head add up as independent ones do, to 0.5% sqrt(4 L + 1) of the
+// logits' size. Rows see more where attention or gates amplify them: a factor of 2 is granted. Logits with an
+// error of variance v give a KL of v / 2.
 //
 // Caches. int8 rounds the four numbers of an attention (key, query, value, weight) as activations are, but
 // under one scale per 64 values: the largest of them is about 2.6, hence 0.6%. A number of e4m3 is off by at

@@ -197,8 +197,8 @@ bool decompresses(const LatentShape& s, int position, int given) {
   if (position >= given) return false;
   const int block = position / kFormBlock * kFormBlock;
   const int64_t queries = std::min(kFormBlock, given - block), keys = block + queries;
-  // What making a key and a value takes is done in int8, twice as fast as attention's bf16; the absorbed form
-  // does as much for every query.
+  // What making a key and a value takes is done in int8, twice as fast as attention's bf16 and as fast as its
+  // int8; the absorbed form does as much for every query.
   const int64_t make = int64_t{s.kv_lora} * (s.nope + s.v), dear = key_format(s) == KvFormat::int8 ? 1 : 2,
                 saved = dear * (2 * int64_t{s.kv_lora} - s.nope - s.v);
   return queries * (keys * saved + make) >= keys * make;
@@ -234,9 +234,8 @@ int64_t decompress_operand_bytes(const LatentShape& s, bool wide) {
 }
 
 int64_t decompress_scratch_bytes(const LatentShape& s) {
-  constexpr int kBeyond = 64;  // kernels may read a whole word where the last row ends
   return aligned(kernel_bytes(s)) + made_bytes(s) + aligned(int64_t{kMaxQueries} * s.v * 4) +
-         aligned(kPiece * key_row_bytes(s) + kBeyond);
+         aligned(kPiece * key_row_bytes(s));
 }
 
 }  // namespace minke
