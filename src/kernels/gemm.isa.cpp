@@ -45,14 +45,18 @@ MINKE_INLINE void unpack(const At& at, int subs, Panel& p, const Prefetch& prefe
   }
 }
 
-constexpr int kPanelTokens = 16;  // or many more
-
-// 16 rows of w at a block into the panel. Lie: how w lies (walk.h).
+// 16 rows of w at a block into the panel. Lie: how w lies (walk.h). one_tile: of tokens, beside which there
+// is no time to prefetch.
 template <typename F, typename Lie>
-MINKE_INLINE void fill_panel(const Mat& w, int first, int rows, int block, int subs, Scratch& s) {
+MINKE_INLINE void fill_panel(const Mat& w, int first, int rows, int block, int subs, bool one_tile,
+                             Scratch& s) {
   const int64_t bytes = F::kIntegerScales ? F::kBytes : F::kBytes * subs;
   unpack<F>(Lie::at(w, first, rows, block, bytes, s.rows), subs, s.panel, [&](int i, int n) MINKE_INLINED {
-    Lie::template prefetch<kPanelTokens>(w, first, block, kPanel * i / n, kPanel * (i + 1) / n);
+    const int from = kPanel * i / n, to = kPanel * (i + 1) / n;
+    if (one_tile)
+      Lie::template prefetch<kTokenTile>(w, first, block, from, to);
+    else
+      Lie::template prefetch<kPanelTokens>(w, first, block, from, to);
   });
 }
 
@@ -113,11 +117,34 @@ struct Results {
   int64_t stride;
 };
 
+// The panel that is unpacked after panel p of `panels` at a block of w.
+struct NextPanel {
+  int row, block;
+};
+NextPanel next_panel(const Mat& w, int first_row, int rows, int block, int p, int panels) {
+  if (p + 1 < panels) return {first_row + (p + 1) * kPanel, block};
+  if (block + 1 < blocks_of(w.cols)) return {first_row, block + 1};
+  return {first_row + rows, 0};
+}
+
+// Beside tile i of n, that tile's part of the panel into L1. Beside the last ones only where there are many,
+// since the tokens' bytes would push it out again.
+template <typename F>
+MINKE_INLINE void prefetch_beside(const Mat& w, const NextPanel& next, int i, int n) {
+  if (n > kPanel) i -= n - kPanel;
+  if (i < 0) return;
+  const int parts = std::min(n, kPanel), from = kPanel * i / parts, to = kPanel * (i + 1) / parts;
+  if (!w.interleaved)
+    AsFiled<F>::prefetch_near(w, next.row, next.block, from, to);
+  else if constexpr (interleaves(F::kFormat))
+    AsInterleaved<F>::prefetch_near(w, next.row, next.block, from, to);
+}
+
 // All blocks of up to four panels. Sums lie as [tile][panel][token][16].
 template <typename F>
 void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s,
                     const Results& results) {
-  const int panels = (rows + kPanel - 1) / kPanel;
+  const int panels = (rows + kPanel - 1) / kPanel, tiles = (x.tokens + kTokenTile - 1) / kTokenTile;
   Steps steps;
   for (int block = 0; block < blocks_of(w.cols); ++block) {
     const int subs = F::kSub == 32 ? std::min(8, (w.cols - block * kBlock + 31) / 32) : 16;
@@ -127,9 +154,9 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
       if (!w.interleaved)
-        fill_panel<F, AsFiled<F>>(w, first, here, block, subs, s);
+        fill_panel<F, AsFiled<F>>(w, first, here, block, subs, tiles == 1, s);
       else if constexpr (interleaves(F::kFormat))
-        fill_panel<F, AsInterleaved<F>>(w, first, here, block, subs, s);
+        fill_panel<F, AsInterleaved<F>>(w, first, here, block, subs, tiles == 1, s);
       if (x.grain == Grain::f32) {
         widen<F>(s.panel, subs, s.wide);
         const int cols = std::min(kBlock, w.cols - block * kBlock);
@@ -140,12 +167,14 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
       } else {
         const bool many = kTakesSteps<F> && x.tokens >= kManyTokens;
         if (many) make_steps<F>(s.panel, subs, steps);
+        const NextPanel next = next_panel(w, first_row, rows, block, p, panels);
         for_tiles(x, block, sums, panels, [&](auto T, const std::byte* at, int first_token, float* out) {
           const auto& tile = *reinterpret_cast<const QuantTile<T>*>(at);
           out += p * T * kPanel;
           if (last)
             for (int t = first_token; t < first_token + T; ++t)
               __builtin_prefetch(results.out + t * results.stride + p * kPanel, 1, 2);
+          if (tiles > 1) prefetch_beside<F>(w, next, first_token / kTokenTile, tiles);
           multiply_tile<F, T>(s.panel, many ? &steps : nullptr, subs, tile, none, out);
           for (int t = 0; t < T; ++t)
             if (tile.token[t].rest)

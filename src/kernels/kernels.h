@@ -56,6 +56,16 @@ struct OperandPart {
   int block = 0, end = std::numeric_limits<int>::max();
 };
 
+// Token i of an operand of `count` tokens is to be row ids[i] of those at `rows`, each of which was prepared
+// as an operand of its own, row_bytes apart; times factors[i] where they are given.
+struct GatheredRows {
+  const std::byte* rows;
+  int64_t row_bytes;
+  const int32_t* ids;
+  const float* factors;
+  int count, cols;
+};
+
 struct Kernels {
   Isa isa;
 
@@ -63,6 +73,7 @@ struct Kernels {
   // kTokenGroup from the first token on lie together. Calls on different parts may run at once.
   void (*prepare)(Grain grain, const float* x, int64_t stride, int tokens, int cols, const OperandPart& part,
                   std::byte* out);
+  void (*gather)(Grain grain, const GatheredRows& x, std::byte* out);  // an operand
 
   // out[t * stride + r - first_row] (+)= W[r] . x[t] for rows [first_row, first_row + rows), all tokens. rows
   // <= kPanel * kMaxPanels. x.cols == w.cols. One order of sums per output, whatever the tokens, rows and

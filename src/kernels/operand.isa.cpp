@@ -231,8 +231,52 @@ void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, 
   });
 }
 
+// Tokens [first, first + T) of an operand, from the operands of single tokens: their block 0s into the tile
+// at `out` and the rests from `rests` on, all other blocks block_stride further each.
+template <int T>
+void gather_codes(const GatheredRows& x, int first, int64_t block_stride, std::byte* out, std::byte* rests) {
+  const int blocks = blocks_of(x.cols);
+  for (int k = 0; k < blocks; ++k, out += block_stride, rests += block_stride) {
+    auto& tile = *reinterpret_cast<QuantTile<T>*>(out);
+    Codes<T> codes;
+    for (int t = 0; t < T; ++t) {
+      const auto* single = reinterpret_cast<const QuantTile<1>*>(x.rows + x.ids[first + t] * x.row_bytes) + k;
+      const float factor = x.factors ? x.factors[first + t] : 1.0f;
+      for (int h = 0; h < 2; ++h) std::memcpy(codes.q[h][t], single->q[h * kHalf / 4], kHalf);
+      tile.token[t] = single->token[0];
+      tile.token[t].scale *= factor;
+      if (tile.token[t].rest == 0) continue;
+      auto& rest = reinterpret_cast<QuantTile<1>*>(rests)[first + t];
+      rest = single[blocks];
+      rest.token[0].scale *= factor;
+    }
+    place_codes(codes, 0, T, tile);
+  }
+}
+
+void gather(Grain grain, const GatheredRows& x, std::byte* out) {
+  const int64_t bytes = token_bytes(grain), block_stride = bytes * x.count;
+  const int blocks = blocks_of(x.cols);
+  for_each_tile(0, x.count, [&](auto T, int first) MINKE_INLINED {
+    if (grain == Grain::int8)
+      return gather_codes<T>(x, first, block_stride, out + first * bytes, out + block_stride * blocks);
+    for (int k = 0; k < blocks; ++k) {
+      auto& tile = *reinterpret_cast<FloatTile<T>*>(out + block_stride * k + first * bytes);
+      for (int t = 0; t < T; ++t) {
+        const auto& single =
+            reinterpret_cast<const FloatTile<1>*>(x.rows + x.ids[first + t] * x.row_bytes)[k];
+        const float factor = x.factors ? x.factors[first + t] : 1.0f;
+        for (int i = 0; i < kBlock; ++i) tile.x[i][t] = single.x[i][0] * factor;
+      }
+    }
+  });
+}
+
 }  // namespace
 
-void MINKE_FILL(operand)(Kernels& table) { table.prepare = prepare; }
+void MINKE_FILL(operand)(Kernels& table) {
+  table.prepare = prepare;
+  table.gather = gather;
+}
 
 }  // namespace minke

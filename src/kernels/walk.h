@@ -40,18 +40,28 @@ MINKE_INLINE void prefetch_block(const Mat& w, int first, int block, int64_t byt
     for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b, 0, kLocality);
 }
 
-// From memory into L2 what is read some time from now, and from there into L1 what is read kSoon blocks from
-// now. Without the second step decode of a Q4_K model was at 72 % of the read limit, with it at 81 %;
-// straight into L1 from memory it was slower than without any.
+// From memory into L2 what is read some time from now.
+template <int kRows>
+MINKE_INLINE void prefetch_far(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
+  prefetch_block<kRows, 12 * kPanel / kRows, 2>(w, first, block, bytes, from, to);
+}
+
+// That, and from L2 into L1 what is read kSoon blocks from now. Without the second step decode of a Q4_K
+// model was at 72 % of the read limit, with it at 81 %; straight into L1 from memory it was slower than
+// without any.
 template <int kRows, int kSoon>
 MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
-  prefetch_block<kRows, 12 * kPanel / kRows, 2>(w, first, block, bytes, from, to);
+  prefetch_far<kRows>(w, first, block, bytes, from, to);
   prefetch_block<kRows, kSoon, 3>(w, first, block, bytes, from, to);
 }
 
 // The two ways in which a matrix can lie: at(w, first, rows, block, bytes, copy) is 16 rows at a block of 256
-// columns, of which `bytes` of each row are there, and prefetch<N>(w, first, block, from, to) prefetches what
-// sixteenths [from, to) of a block are worth, for products with N tokens.
+// columns, of which `bytes` of each row are there; prefetch<N>(w, first, block, from, to) prefetches what
+// sixteenths [from, to) of a block are worth, for products with N tokens; prefetch_near(w, first, block,
+// from, to) takes those sixteenths of that block into L1, which is all that panels, who meet many tokens at
+// each block, still need.
+constexpr int kPanelTokens = 16;  // or many more
+
 template <typename F>
 struct AsFiled {
   static constexpr int kStep = F::kIntegerScales ? F::kBytes : F::kBytes * 8;  // bytes of 256 columns
@@ -61,7 +71,13 @@ struct AsFiled {
   // Tokens want some of L1 for themselves: eight rows of Q6_K were 8 % faster with one block than with two.
   template <int N>
   static MINKE_INLINE void prefetch(const Mat& w, int first, int block, int from, int to) {
-    prefetch_ahead<kPanel, N == 1 ? 2 : 1>(w, first, block, kStep, from, to);
+    if constexpr (N == kPanelTokens)
+      prefetch_far<kPanel>(w, first, block, kStep, from, to);
+    else
+      prefetch_ahead<kPanel, N == 1 ? 2 : 1>(w, first, block, kStep, from, to);
+  }
+  static MINKE_INLINE void prefetch_near(const Mat& w, int first, int block, int from, int to) {
+    prefetch_block<kPanel, 0, 3>(w, first, block, kStep, from, to);
   }
 };
 
@@ -81,6 +97,10 @@ struct AsInterleaved {
   static MINKE_INLINE void prefetch(const Mat& w, int first, int block, int from, int to) {
     const std::byte* p = block_at(w, first, block) + (N <= 2 ? 4096 : 8192);
     for (int b = from * kStep; b < to * kStep; b += 64) __builtin_prefetch(p + b, 0, N <= 2 ? 3 : 2);
+  }
+  static MINKE_INLINE void prefetch_near(const Mat& w, int first, int block, int from, int to) {
+    const std::byte* p = block_at(w, first, block);
+    for (int b = from * kStep; b < to * kStep; b += 64) __builtin_prefetch(p + b, 0, 3);
   }
 };
 

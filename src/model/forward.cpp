@@ -266,10 +266,8 @@ void Step::absorbed(int layer, const LayerWeights& w, bool sparse) {
 
 // down(silu(gate x) * (up x)) of s.normed, added to s.hidden.
 void Step::gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter, const LayerAdapters& a) {
-  const Product both[] = {{&gate, s.gate, inter, nullptr, false, false, &a.gate},
-                          {&up, s.up, inter, nullptr, false, false, &a.up}};
-  linear(ctx, s.work, rows(s.normed, c.dim), both);
-  silu_mul(ctx, s.gate, s.up, n, inter, s.gate);
+  gated_linear(ctx, s.work, rows(s.normed, c.dim), {&gate, s.gate, inter, nullptr, false, false, &a.gate},
+               {&up, s.up, inter, nullptr, false, false, &a.up});
   linear(ctx, s.work, rows(s.gate, inter), {&down, s.hidden, c.dim, nullptr, true, false, &a.down});
 }
 

@@ -22,8 +22,7 @@ int64_t operand_space(const Config& c, const Limits& l) {
     bytes = operand_bytes(Grain::f32, l.rows, c.dim);  // routers and the indexer stay f32
   if (c.moe) {
     widest = std::max(widest, c.moe->shared_inter);
-    bytes = std::max(bytes, operand_bytes_at_most(int64_t{l.rows} * c.moe->router.active,
-                                                  std::max(c.dim, c.moe->inter), l.wide));
+    bytes = std::max(bytes, expert_operand_bytes(l.rows, c.moe->router.active, c.dim, c.moe->inter, l.wide));
   }
   if (c.mla && l.decompress)
     bytes = std::max(bytes, decompress_operand_bytes(latent_shape(c, kv_layout(c, l.kv)[0].latent), l.wide));
@@ -105,7 +104,10 @@ void ffn_buffers(const Config& c, const Limits& l, State& s, const F& f) {
   f("expert_gate", s.experts.gate, slots * c.moe->inter);
   f("expert_up", s.experts.up, slots * c.moe->inter);
   f("expert_order", s.experts.order, slots);
+  f("expert_tokens", s.experts.tokens, slots);
+  f("expert_factors", s.experts.factors, c.moe->scale_input ? slots : 0);
   f("expert_starts", s.experts.starts, int64_t{c.moe->router.experts} + 1);
+  f("expert_used", s.experts.used, int64_t{c.moe->router.experts});
 }
 
 }  // namespace

@@ -10,73 +10,147 @@
 namespace minke {
 namespace {
 
-// The operand of one expert's rows inside the shared memory: operands lie one after the other, in the order
-// of the slots.
-Operand operand_of(const Workspace& work, Grain grain, int first, int count, int cols) {
-  const int64_t offset = operand_bytes(grain, first, cols);
-  MINKE_CHECK(offset + operand_bytes(grain, count, cols) <= work.operands_bytes);
-  return {work.operands + offset, grain, count, cols};
-}
+// The operands of all experts' rows, one after the other in the order of the slots.
+struct ExpertOperands {
+  Grain grain;
+  int cols;
+  const int32_t* starts;
+  std::byte* memory;
+  // Where experts of a single slot have theirs, if not in between: prepared rows, and which of them it is.
+  const std::byte* singles = nullptr;
+  const int32_t* single = nullptr;  // [slots]
 
-// out[slot] = W_expert . x[slot] for every expert that has slots. matrix(expert) picks W; several matrices of
-// one input may be given, all of one grain.
-struct ExpertProduct {
-  const Mat Expert::* matrix;
-  float* out;
+  int count(int e) const { return starts[e + 1] - starts[e]; }
+  std::byte* place(int e) const { return memory + operand_bytes(grain, starts[e], cols); }
+  Operand operator[](int e) const {
+    const bool alone = singles && count(e) == 1;
+    return {alone ? singles + single[starts[e]] * operand_bytes(grain, 1, cols) : place(e), grain, count(e),
+            cols};
+  }
 };
 
-void show(Tap& tap, ExpertSource& source, const ExpertBatch& b, const ExpertSpace& space, const float* x,
-          int cols, std::span<const ExpertProduct> products) {
-  for (int e = 0; e < b.experts; ++e) {
-    const int first = space.starts[e], count = space.starts[e + 1] - first;
-    if (count == 0) continue;
-    for (const ExpertProduct& p : products)
-      tap.product(source.get(b.layer, e).*p.matrix, 0, {x + int64_t{first} * cols, cols, count, cols});
+// One call of run_experts, once slots are sorted.
+struct Experts {
+  using Matrix = const Mat Expert::*;
+  const Context& ctx;
+  const Workspace& work;
+  ExpertSource& source;
+  const ExpertBatch& b;
+  const ExpertSpace& space;
+  int used;  // experts that have slots
+
+  int slots() const { return b.x.count * b.active; }
+  const Mat& mat(int e, Matrix matrix) const { return source.get(b.layer, e).*matrix; }
+  Grain grain(Matrix matrix) const { return grain_of(ctx, mat(space.used[0], matrix)); }
+
+  template <typename F>
+  void for_each_used(const F& f) const {
+    ctx.pool.for_each(used, 1, [&](int64_t i, int64_t, int) { f(space.used[i]); });
   }
+  template <typename F>
+  void for_each_unit(int rows, const F& f) const;
+  ExpertOperands prepare_tokens(Grain grain) const;
+  ExpertOperands prepare_slots(Grain grain, const float* rows, int cols) const;
+  void linear(const ExpertOperands& x, Matrix matrix, int rows, float* out) const;
+  void gated() const;
+  template <typename RowOf>
+  void show(int cols, std::initializer_list<Matrix> matrices, const RowOf& row_of) const;
+  void show_inputs() const;
+};
+
+// f(expert, first row, count, thread) for all rows of the experts' matrices. Each thread has a run of
+// neighbouring rows and experts.
+template <typename F>
+void Experts::for_each_unit(int rows, const F& f) const {
+  // Small enough that no thread waits long for the last.
+  const int64_t panels = int64_t{used} * (rows / kPanel + 1) / (int64_t{ctx.pool.size()} * 8);
+  const int step =
+      kPanel * static_cast<int>(std::clamp<int64_t>(b.x.count == 1 ? panels : kMaxPanels, 1, kMaxPanels));
+  const int units = (rows + step - 1) / step;
+  ctx.pool.for_each(int64_t{used} * units, 1, [&](int64_t i, int64_t, int thread) {
+    const int first = static_cast<int>(i % units) * step;
+    f(space.used[i / units], first, std::min(step, rows - first), thread);
+  });
 }
 
-void grouped_linear(const Context& ctx, const Workspace& work, ExpertSource& source, const ExpertBatch& b,
-                    const ExpertSpace& space, const float* x, int cols,
-                    std::span<const ExpertProduct> products) {
-  const auto count_of = [&](int e) { return space.starts[e + 1] - space.starts[e]; };
-  const auto grain_at = [&](int e) { return grain_of(ctx, source.get(b.layer, e).*products[0].matrix); };
-
-  if (ctx.tap) show(*ctx.tap, source, b, space, x, cols, products);
-  const int slots = space.starts[b.experts];
-  ctx.pool.for_each(b.experts, 1, [&](int64_t begin, int64_t, int) {
-    const int e = static_cast<int>(begin), count = count_of(e), first = space.starts[e];
-    if (count == 0) return;
-    const Grain grain = grain_at(e);
-    const Operand operand = operand_of(work, grain, first, count, cols);
-    ctx.kernels.prepare(grain, x + int64_t{first} * cols, cols, count, cols, {0, count},
-                        const_cast<std::byte*>(operand.data));
+// Each token's row prepared once, whatever the number of experts it goes to.
+ExpertOperands Experts::prepare_tokens(Grain grain) const {
+  const int64_t bytes = operand_bytes(grain, 1, b.dim), gathered = operand_bytes(grain, slots(), b.dim);
+  MINKE_CHECK(gathered + b.x.count * bytes <= work.operands_bytes);
+  std::byte* rows = work.operands + gathered;
+  ctx.pool.for_each(b.x.count, 4, [&](int64_t begin, int64_t end, int) {
+    for (int64_t t = begin; t < end; ++t)
+      ctx.kernels.prepare(grain, b.x.data + t * b.x.stride, b.x.stride, 1, b.dim, {0, 1}, rows + t * bytes);
   });
-
-  int active = 0;
-  for (int e = 0; e < b.experts; ++e) active += count_of(e) > 0;
-  if (active == 0) return;
-  // Units of rows, small enough that no thread waits long for the last.
-  const Mat& any = source.get(b.layer, [&] {
-    int e = 0;
-    while (count_of(e) == 0) ++e;
-    return e;
-  }()).*products[0].matrix;
-  const int64_t panels = int64_t{active} * (any.rows / kPanel + 1) / (int64_t{ctx.pool.size()} * 8);
-  const int step =
-      kPanel * static_cast<int>(std::clamp<int64_t>(slots == b.active ? panels : kMaxPanels, 1, kMaxPanels));
-  const int units = (any.rows + step - 1) / step * static_cast<int>(products.size());
-
-  ctx.pool.for_each(int64_t{b.experts} * units, 1, [&](int64_t i, int64_t, int thread) {
-    const int e = static_cast<int>(i / units), u = static_cast<int>(i % units), count = count_of(e);
-    if (count == 0) return;
-    const ExpertProduct& p = products[static_cast<size_t>(u) % products.size()];
-    const Mat& w = source.get(b.layer, e).*p.matrix;
-    const int row = u / static_cast<int>(products.size()) * step;
+  ExpertOperands x{grain, b.dim, space.starts, work.operands};
+  if (!b.scale_input) {
+    x.singles = rows;
+    x.single = space.tokens;
+    if (b.x.count == 1) return x;
+  }
+  for_each_used([&](int e) {
     const int first = space.starts[e];
-    MINKE_CHECK(w.rows == any.rows && grain_of(ctx, w) == grain_at(e));
-    ctx.kernels.multiply(near(ctx, w, thread), row, std::min(step, w.rows - row),
-                         operand_of(work, grain_at(e), first, count, cols),
-                         p.out + int64_t{first} * w.rows + row, w.rows, false, work.scratch_of(thread));
+    if (x.singles && x.count(e) == 1) return;
+    const float* factors = b.scale_input ? space.factors + first : nullptr;
+    ctx.kernels.gather(grain, {rows, bytes, space.tokens + first, factors, x.count(e), b.dim}, x.place(e));
+  });
+  return x;
+}
+
+// Of rows [slots][cols] that lie by expert already.
+ExpertOperands Experts::prepare_slots(Grain grain, const float* rows, int cols) const {
+  MINKE_CHECK(operand_bytes(grain, slots(), cols) <= work.operands_bytes);
+  const ExpertOperands x{grain, cols, space.starts, work.operands};
+  for_each_used([&](int e) {
+    const int count = x.count(e);
+    ctx.kernels.prepare(grain, rows + int64_t{space.starts[e]} * cols, cols, count, cols, {0, count},
+                        x.place(e));
+  });
+  return x;
+}
+
+// out[slot] = W_expert . x[slot] for every slot. `matrix` picks W.
+void Experts::linear(const ExpertOperands& x, Matrix matrix, int rows, float* out) const {
+  for_each_unit(rows, [&](int e, int first, int count, int thread) {
+    const Mat& w = mat(e, matrix);
+    MINKE_CHECK(w.rows == rows && grain_of(ctx, w) == x.grain);
+    ctx.kernels.multiply(near(ctx, w, thread), first, count, x[e],
+                         out + int64_t{space.starts[e]} * rows + first, rows, false, work.scratch_of(thread));
+  });
+}
+
+// space.gate = silu(gate x) * (up x) of every slot.
+void Experts::gated() const {
+  if (grain(&Expert::gate) != grain(&Expert::up)) {  // files mix formats
+    linear(prepare_tokens(grain(&Expert::gate)), &Expert::gate, b.inter, space.gate);
+    linear(prepare_tokens(grain(&Expert::up)), &Expert::up, b.inter, space.up);
+    return silu_mul(ctx, space.gate, space.up, slots(), b.inter, space.gate);
+  }
+  const ExpertOperands x = prepare_tokens(grain(&Expert::gate));
+  for_each_unit(b.inter, [&](int e, int first, int count, int thread) {
+    const Mat &gate = mat(e, &Expert::gate), &up = mat(e, &Expert::up);
+    MINKE_CHECK(gate.rows == b.inter && up.rows == b.inter);
+    MINKE_CHECK(grain_of(ctx, gate) == x.grain && grain_of(ctx, up) == x.grain);
+    multiply_gated(ctx, work, gate, up, first, count, x[e],
+                   space.gate + int64_t{space.starts[e]} * b.inter + first, b.inter, thread);
+  });
+}
+
+// Shows a tap the rows that meet the matrices: row_of(slot) is a slot's.
+template <typename RowOf>
+void Experts::show(int cols, std::initializer_list<Matrix> matrices, const RowOf& row_of) const {
+  for (const int e : std::span(space.used, static_cast<size_t>(used)))
+    for (int slot = space.starts[e]; slot < space.starts[e + 1]; ++slot)
+      for (const Matrix matrix : matrices) ctx.tap->product(mat(e, matrix), 0, {row_of(slot), cols, 1, cols});
+}
+
+void Experts::show_inputs() const {
+  std::vector<float> scaled(static_cast<size_t>(b.dim));
+  show(b.dim, {&Expert::gate, &Expert::up}, [&](int slot) {
+    const float* row = b.x.data + space.tokens[slot] * b.x.stride;
+    if (!b.scale_input) return row;
+    std::transform(row, row + b.dim, scaled.begin(), [&](float v) { return v * space.factors[slot]; });
+    return static_cast<const float*>(scaled.data());
   });
 }
 
@@ -98,24 +172,19 @@ void run_experts(const Context& ctx, const Workspace& work, ExpertSource& source
   const std::span ids(b.ids, static_cast<size_t>(slots));
   source.want(b.layer, ids);
   sort_by_expert(ids, b.experts, space.order, space.starts);
-  ctx.pool.for_each(b.x.count, 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t i = begin * b.active; i < end * b.active; ++i) {
-      float* to = space.rows + int64_t{space.order[i]} * b.dim;
-      std::memcpy(to, b.x.data + i / b.active * b.x.stride, static_cast<size_t>(b.dim) * sizeof(float));
-      if (b.scale_input) ctx.kernels.scale(to, b.weights[i], b.dim);
-    }
-  });
-  const ExpertProduct both[] = {{&Expert::gate, space.gate}, {&Expert::up, space.up}};
-  const Expert& any = source.get(b.layer, b.ids[0]);
-  if (grain_of(ctx, any.gate) == grain_of(ctx, any.up)) {
-    grouped_linear(ctx, work, source, b, space, space.rows, b.dim, both);
-  } else {  // files mix formats
-    for (const ExpertProduct& one : both)
-      grouped_linear(ctx, work, source, b, space, space.rows, b.dim, {&one, 1});
+  for (int i = 0; i < slots; ++i) {
+    space.tokens[space.order[i]] = i / b.active;
+    if (b.scale_input) space.factors[space.order[i]] = b.weights[i];
   }
-  silu_mul(ctx, space.gate, space.up, slots, b.inter, space.gate);
-  const ExpertProduct down[] = {{&Expert::down, space.rows}};
-  grouped_linear(ctx, work, source, b, space, space.gate, b.inter, down);
+  Experts experts{ctx, work, source, b, space, 0};
+  for (int e = 0; e < b.experts; ++e)
+    if (space.starts[e + 1] > space.starts[e]) space.used[experts.used++] = e;
+  if (ctx.tap) experts.show_inputs();
+  experts.gated();
+  if (ctx.tap)
+    experts.show(b.inter, {&Expert::down}, [&](int slot) { return space.gate + int64_t{slot} * b.inter; });
+  experts.linear(experts.prepare_slots(experts.grain(&Expert::down), space.gate, b.inter), &Expert::down,
+                 b.dim, space.rows);
   ctx.pool.for_each(b.x.count, 4, [&](int64_t begin, int64_t end, int) {
     for (int64_t t = begin; t < end; ++t) {
       for (int64_t i = t * b.active; i < (t + 1) * b.active; ++i) {
@@ -125,6 +194,11 @@ void run_experts(const Context& ctx, const Workspace& work, ExpertSource& source
     }
   });
   source.done(b.layer);
+}
+
+int64_t expert_operand_bytes(int64_t rows, int active, int dim, int inter, bool wide) {
+  return std::max(operand_bytes_at_most(rows * active + rows, dim, wide),
+                  operand_bytes_at_most(rows * active, inter, wide));
 }
 
 }  // namespace minke

@@ -4,6 +4,7 @@
 #include <array>
 
 #include "base/error.h"
+#include "ops/rows.h"
 #include "ops/tap.h"
 
 namespace minke {
@@ -119,6 +120,45 @@ void linear(const Context& ctx, const Workspace& work, const Rows& x, std::span<
   add_adapters(ctx, work, x, products);
 }
 
+void gated_linear(const Context& ctx, const Workspace& work, const Rows& x, const Product& gate,
+                  const Product& up) {
+  const Grain grain = grain_of(ctx, *gate.w);
+  const auto adapted = [](const Product& p) { return p.adapter && *p.adapter; };
+  // What adapters add comes before SiLU; and files mix formats.
+  if (adapted(gate) || adapted(up) || grain_of(ctx, *up.w) != grain) {
+    const Product both[] = {gate, up};
+    linear(ctx, work, x, both);
+    for_rows(ctx, x.count, gate.w->rows, [&](int64_t r) {
+      float* out = gate.out + r * gate.stride;
+      ctx.kernels.silu_mul(out, up.out + r * up.stride, gate.w->rows, out);
+    });
+    return;
+  }
+  if (x.count == 0) return;
+  MINKE_CHECK(gate.w->cols == x.cols && up.w->cols == x.cols && gate.w->rows == up.w->rows);
+  if (ctx.tap)
+    for (const Product* p : {&gate, &up}) ctx.tap->product(*p->w, 0, x);
+  MINKE_CHECK(operand_bytes(grain, x.count, x.cols) <= work.operands_bytes, "{} rows of {}", x.count, x.cols);
+  const Operand operand{work.operands, grain, x.count, x.cols};
+  prepare(ctx, x, grain, work.operands);
+  const int rows = gate.w->rows, step = rows_per_claim(2 * int64_t{rows}, ctx.pool.size());
+  ctx.pool.for_each((rows + step - 1) / step, 1, [&](int64_t claim, int64_t, int thread) {
+    const int first = static_cast<int>(claim) * step;
+    multiply_gated(ctx, work, *gate.w, *up.w, first, std::min(step, rows - first), operand, gate.out + first,
+                   gate.stride, thread);
+  });
+}
+
+void multiply_gated(const Context& ctx, const Workspace& work, const Mat& gate, const Mat& up, int first,
+                    int count, const Operand& x, float* out, int64_t stride, int thread) {
+  std::byte* scratch = work.scratch_of(thread);
+  float* beside = reinterpret_cast<float*>(scratch + gemm_scratch_bytes(x.tokens));
+  ctx.kernels.multiply(near(ctx, up, thread), first, count, x, beside, count, false, scratch);
+  ctx.kernels.multiply(near(ctx, gate, thread), first, count, x, out, stride, false, scratch);
+  for (int t = 0; t < x.tokens; ++t)
+    ctx.kernels.silu_mul(out + t * stride, beside + int64_t{t} * count, count, out + t * stride);
+}
+
 void head_linear(const Context& ctx, const Workspace& work, int rows, const HeadProduct& p) {
   if (rows == 0) return;
   const Grain grain = grain_of(ctx, *p.w);
@@ -147,7 +187,9 @@ int64_t operand_bytes_at_most(int64_t rows, int cols, bool wide) {
 }
 
 int64_t linear_scratch_bytes(int rows, int head_cols, bool wide) {
-  return gemm_scratch_bytes(rows) + (head_cols > 0 ? operand_bytes_at_most(rows, head_cols, wide) : 0);
+  const int64_t gated = int64_t{rows} * kPanel * kMaxPanels * static_cast<int64_t>(sizeof(float));
+  return gemm_scratch_bytes(rows) +
+         std::max(gated, head_cols > 0 ? operand_bytes_at_most(rows, head_cols, wide) : 0);
 }
 
 }  // namespace minke

@@ -44,6 +44,14 @@ inline void linear(const Context& ctx, const Workspace& work, const Rows& x, con
   linear(ctx, work, x, std::span(&product, 1));
 }
 
+// gate.out = silu(gate) * up of the same rows, where what gate.w and up.w give stays in a thread's cache
+// until they meet. Neither has a bias nor is added; up.out may be used on the way.
+void gated_linear(const Context& ctx, const Workspace& work, const Rows& x, const Product& gate,
+                  const Product& up);
+// The same of rows [first, first + count) of both, by one thread: to out[t * stride + r - first].
+void multiply_gated(const Context& ctx, const Workspace& work, const Mat& gate, const Mat& up, int first,
+                    int count, const Operand& x, float* out, int64_t stride, int thread);
+
 // For every head h: out[r][h] = W[h] . x[r][h], where W[h] is rows [h * out_cols, (h + 1) * out_cols) of w,
 // x[r][h] the w.cols numbers at x + r * x_stride + h * x_head, and out[r][h] the out_cols numbers at out + r
 // * out_stride + h * out_head.
@@ -59,7 +67,7 @@ void head_linear(const Context& ctx, const Workspace& work, int rows, const Head
 
 // What an operand of `rows` rows needs at most; wide: f32 operands are possible.
 int64_t operand_bytes_at_most(int64_t rows, int cols, bool wide);
-// What a thread needs for gemm, and for head_linear.
+// What a thread needs for gemm, gated products, and head_linear.
 int64_t linear_scratch_bytes(int rows, int head_cols, bool wide);
 
 Grain grain_of(const Context& ctx, const Mat& w, bool exact = false);
