@@ -105,7 +105,7 @@ void key_panel(const KeyRows& rows, int s, Words panel) {
   int c = 0;
   Vi w[4];
   for (; c + kPerLoad <= rows.width; c += kPerLoad) {
-    transpose4(base + c * kBytes, rows.row_bytes, w);
+    transpose4(Strided{base, rows.row_bytes}, c * kBytes, w);
     put_columns<format>(w, c, panel);
   }
   if (c < rows.width) {
@@ -113,7 +113,7 @@ void key_panel(const KeyRows& rows, int s, Words panel) {
     for (int r = 0; r < 16; ++r)
       std::memcpy(rest + 16 * r, base + r * rows.row_bytes + c * kBytes,
                   static_cast<size_t>((rows.width - c) * kBytes));
-    transpose4(rest, 16, w);
+    transpose4(Strided{rest, 16}, 0, w);
     put_columns<format>(w, c, panel);
   }
   for (int g = 0; g < kv_scales(format, rows.width); ++g)
@@ -183,7 +183,7 @@ MINKE_INLINE void row_scores(const KeyRows& rows, int s, const int32_t* panel, f
   unroll<16>([&](auto r) MINKE_INLINED { store(by_key[r], dots[r]); });
   for (int q = 0; q < 16; q += 4) {
     Vi four[4];
-    transpose4(reinterpret_cast<const std::byte*>(by_key[0] + q), sizeof by_key[0], four);
+    transpose4(Strided{reinterpret_cast<const std::byte*>(by_key), sizeof by_key[0]}, 4 * q, four);
     unroll<4>([&](auto j) MINKE_INLINED { store(scores + (q + j) * kKeyChunk, as_float(four[j])); });
   }
 }

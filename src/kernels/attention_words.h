@@ -61,7 +61,7 @@ MINKE_INLINE const std::byte* row_at(const KeyRows& rows, int s) {
 
 // Scale g of the 16 rows from s, a multiple of 16.
 MINKE_INLINE Vf row_scales(const KeyRows& rows, int s, int g) {
-  const Vi two = column_u32(row_at(rows, s) - rows.offset + rows.scales + g / 2 * 4, rows.row_bytes);
+  const Vi two = column_u32(Strided{row_at(rows, s) - rows.offset + rows.scales, rows.row_bytes}, g / 2 * 4);
   return as_float(g % 2 == 0 ? shl<16>(two) : shl<16>(shr<16>(two)));
 }
 

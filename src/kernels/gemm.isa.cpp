@@ -51,12 +51,14 @@ template <typename F, typename Lie>
 MINKE_INLINE void fill_panel(const Mat& w, int first, int rows, int block, int subs, bool one_tile,
                              Scratch& s) {
   const int64_t bytes = F::kIntegerScales ? F::kBytes : F::kBytes * subs;
+  const Ahead ahead = one_tile ? Lie::template ahead<kTokenTile>(w, first, block)
+                               : Lie::template ahead<kPanelTokens>(w, first, block);
   unpack<F>(Lie::at(w, first, rows, block, bytes, s.rows), subs, s.panel, [&](int i, int n) MINKE_INLINED {
     const int from = kPanel * i / n, to = kPanel * (i + 1) / n;
     if (one_tile)
-      Lie::template prefetch<kTokenTile>(w, first, block, from, to);
+      Lie::template ask<kTokenTile>(ahead, from, to);
     else
-      Lie::template prefetch<kPanelTokens>(w, first, block, from, to);
+      Lie::template ask<kPanelTokens>(ahead, from, to);
   });
 }
 
@@ -135,9 +137,9 @@ MINKE_INLINE void prefetch_beside(const Mat& w, const NextPanel& next, int i, in
   if (i < 0) return;
   const int parts = std::min(n, kPanel), from = kPanel * i / parts, to = kPanel * (i + 1) / parts;
   if (!w.interleaved)
-    AsFiled<F>::prefetch_near(w, next.row, next.block, from, to);
+    AsFiled<F>::ask_near(w, next.row, next.block, from, to);
   else if constexpr (interleaves(F::kFormat))
-    AsInterleaved<F>::prefetch_near(w, next.row, next.block, from, to);
+    AsInterleaved<F>::ask_near(w, next.row, next.block, from, to);
 }
 
 // All blocks of up to four panels. Sums lie as [tile][panel][token][16].
@@ -196,17 +198,16 @@ MINKE_INLINE void widen_floats(const Walk& walk, int cols, float factor, float (
   int c = 0;
   for (; c + kColumns <= cols; c += kColumns) {
     Vi w[4], out[kColumns];
-    transpose4(walk.base + c * F::kBytes, walk.stride, w);
+    walk.words(c * F::kBytes, w);
     F::columns16bytes(w, out);
     unroll<kColumns>([&](auto j) MINKE_INLINED { put(c + j, out[j]); });
   }
   if (c == cols) return;
   std::byte rest[kPanel * 16] = {};
   for (int r = 0; r < kPanel; ++r)
-    std::memcpy(rest + 16 * r, walk.base + r * walk.stride + c * F::kBytes,
-                static_cast<size_t>((cols - c) * F::kBytes));
+    std::memcpy(rest + 16 * r, walk.rows[r] + c * F::kBytes, static_cast<size_t>((cols - c) * F::kBytes));
   Vi w[4], out[kColumns];
-  transpose4(rest, 16, w);
+  transpose4(Strided{rest, 16}, 0, w);
   F::columns16bytes(w, out);
   for (int j = 0; c + j < cols; ++j) put(c + j, out[j]);
 }
@@ -225,8 +226,8 @@ void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* 
       if constexpr (F::kFormat == Format::f8_e4m3) {  // 256 columns are two blocks of scales
         const float* scales = w.scales + int64_t{first / kScaleBlock} * scale_blocks(w.cols) + block * 2;
         for (int half = 0; half < cols; half += kScaleBlock)
-          widen_floats<F>({walk.base + half, walk.stride}, std::min(kScaleBlock, cols - half),
-                          scales[half / kScaleBlock], s.wide + half);
+          widen_floats<F>(walk.group(half), std::min(kScaleBlock, cols - half), scales[half / kScaleBlock],
+                          s.wide + half);
       } else {
         widen_floats<F>(walk, cols, 1.0f, s.wide);
       }

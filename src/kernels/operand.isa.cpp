@@ -76,7 +76,7 @@ MINKE_INLINE Vi rest_16(const float* x, const Scales& s, int i) {
 // Lane i: the sum of the four at 4 i.
 MINKE_INLINE Vi sums_of_fours(const int32_t* x) {
   Vi w[4];
-  transpose4(reinterpret_cast<const std::byte*>(x), 16, w);
+  transpose4(Strided{reinterpret_cast<const std::byte*>(x), 16}, 0, w);
   return add(add(w[0], w[1]), add(w[2], w[3]));
 }
 
@@ -147,7 +147,7 @@ MINKE_INLINE void place_codes(const Codes<T>& c, int from, int to, QuantTile<T>&
     if (from == 0 && to == T) {
       for (int k = 0; k < kWords; k += 4) {
         Vi words[4];
-        transpose4(reinterpret_cast<const std::byte*>(c.q) + 4 * k, kHalf, words);
+        transpose4(Strided{reinterpret_cast<const std::byte*>(c.q), kHalf}, 4 * k, words);
         unroll<4>([&](auto j) MINKE_INLINED {
           alignas(64) int32_t both[2][T];
           store(both[0], words[j]);

@@ -30,8 +30,9 @@
 //                          scale_word(scale)) adds scale times it; |scale| < 2^15
 //   dot_wide               dot of codes of eight bits: as signed values where kSignedCodes, else as codes 128
 //                          above them; dot_wide_at likewise
-//   transpose4(base, stride, out)   lane r of out[j] = dword j of the 16 bytes at base + r * stride, r < 16
-//   column_u32(base, stride)        the first dword alone
+//   transpose4(rows, offset, out)   lane r of out[j] = dword j of the 16 bytes at rows[r] + offset, r < 16
+//   column_u32(rows, offset)        the first dword alone
+//   columns_u64(rows, offset, out)  the first two
 //   fifth_bits<k>(bits)    bits 4 k .. 4 k + 3 of each lane as 0 or 16 in its four bytes
 //   kBf16Dots              whether dot_bf16(acc, a, b) is there: lane += products of two bf16, those of the high halves
 //                          first, each sum rounded; where it is not, it is never called
@@ -48,6 +49,8 @@
 // speed.
 #define MINKE_INLINED __attribute__((always_inline))
 #endif
+
+#include "kernels/simd/sixteen_rows.h"
 
 #if defined(MINKE_ISA_avx512) || defined(MINKE_ISA_avx512_vnni) || defined(MINKE_ISA_avx512_bf16)
 #include "kernels/simd/avx512.h"
@@ -78,6 +81,10 @@ constexpr bool kPairSums = false;
 namespace minke {
 namespace {
 inline Vi low_halves(Vi a, Vi b) { return bit_or(bit_and(a, set1(0xffff)), shl<16>(b)); }
+template <typename Rows>
+MINKE_INLINE void columns_u64(const Rows& rows, int offset, Vi out[2]) {
+  for (int j = 0; j < 2; ++j) out[j] = column_u32(rows, offset + 4 * j);
+}
 inline void pair_u16(const void* p, const void* q, Vi out[2]) {
   for (int h = 0; h < 2; ++h)
     out[h] = bit_or(load_u16(static_cast<const uint16_t*>(p) + 16 * h),

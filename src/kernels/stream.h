@@ -57,11 +57,24 @@ struct Rests {
   }
 };
 
-// Sums of one sub-block's codes times each token; with kRest, for a single token, times its rest as well.
+// The sum of one sub-block's codes times a token, of parts whose products need not wait for each other.
+template <int parts>
+struct Dot {
+  Vi part[parts];
+  MINKE_INLINE void start(Vi with) {
+    part[0] = with;
+    if constexpr (parts == 2) part[1] = zero_i();
+  }
+  MINKE_INLINE Vi sum() const { return parts == 2 ? minke::add(part[0], part[parts - 1]) : part[0]; }
+};
+
+// Those of N tokens; with kRest, for a single token, its rest's as well.
 template <typename F, int N, bool kRest>
 struct Dots {
   static_assert(N == 1 || !kRest);
-  Vi sum[N], rest;
+  // Two sub-blocks of a 256-column format are open at a time as it is.
+  static constexpr int kParts = N == 1 && !F::kIntegerScales ? 2 : 1;
+  Dot<kParts> dot[N], rest;
 
   // What codes are above values comes off at the start of sub-block i.
   template <typename X>
@@ -69,21 +82,22 @@ struct Dots {
     const auto above = [&](const auto& tile, auto j) MINKE_INLINED {
       return F::kOffset == 128 && kSignedCodes ? zero_i() : below_codes<F>(tile.token[j], i);
     };
-    unroll<N>([&](auto t) MINKE_INLINED { sum[t] = x.at(t, above); });
-    if constexpr (kRest) rest = above(x.rests[0], Index<0>{});
+    unroll<N>([&](auto t) MINKE_INLINED { dot[t].start(x.at(t, above)); });
+    if constexpr (kRest) rest.start(above(x.rests[0], Index<0>{}));
   }
   template <typename X>
   MINKE_INLINE void add(const X& x, int k, Vi word) {
-    const auto dot = [&](Vi acc, const int8_t* q) MINKE_INLINED {
+    const auto add_to = [&](Vi& acc, const int8_t* q) MINKE_INLINED {
       if constexpr (F::kOffset == 128)
-        return dot_wide_at(acc, word, q);
+        acc = dot_wide_at(acc, word, q);
       else
-        return dot7_at(acc, word, q);
+        acc = dot7_at(acc, word, q);
     };
+    const int part = k % kParts;
     unroll<N>([&](auto t) MINKE_INLINED {
-      sum[t] = x.at(t, [&](const auto& tile, auto j) MINKE_INLINED { return dot(sum[t], tile.q[k][j]); });
+      x.at(t, [&](const auto& tile, auto j) MINKE_INLINED { add_to(dot[t].part[part], tile.q[k][j]); });
     });
-    if constexpr (kRest) rest = dot(rest, x.rests[0].q[k][0]);
+    if constexpr (kRest) add_to(rest.part[part], x.rests[0].q[k][0]);
   }
 };
 
@@ -125,18 +139,18 @@ struct IntegerBlock {
                             MINKE_INLINED { return mul(scale[sub], step(tile, j)); };
     unroll<N>([&](auto t) MINKE_INLINED {
       if constexpr (!kPaired) {
-        total[t] = minke::add(total[t], mul(sums.sum[t], x.at(t, scaled)));
+        total[t] = minke::add(total[t], mul(sums.dot[t].sum(), x.at(t, scaled)));
       } else if (sub % 2 == 0) {
-        first[t] = mul(sums.sum[t], scale[sub]);
+        first[t] = mul(sums.dot[t].sum(), scale[sub]);
         opaque(first[t]);
         return;
       } else {
-        total[t] =
-            minke::add(total[t], mul(minke::add(first[t], mul(sums.sum[t], scale[sub])), x.at(t, step)));
+        total[t] = minke::add(total[t],
+                              mul(minke::add(first[t], mul(sums.dot[t].sum(), scale[sub])), x.at(t, step)));
       }
       opaque(total[t]);
     });
-    if constexpr (kRest) rest = minke::add(rest, mul(sums.rest, scaled(x.rests[0], Index<0>{})));
+    if constexpr (kRest) rest = minke::add(rest, mul(sums.rest.sum(), scaled(x.rests[0], Index<0>{})));
   }
   MINKE_INLINE void set_scale(int i, Vi word) { scale[i] = word; }
   MINKE_INLINE void set_mins(int j, Vi word) { min[j] = word; }
@@ -239,9 +253,10 @@ MINKE_INLINE void stream_integer(const Mat& w, int first, int rows, const Operan
   for (int block = 0; block < blocks; ++block) {
     const auto at = Lie::at(w, first, rows, block, F::kBytes, copy);
     const Tokens<N> tokens = tokens_at<N>(x, token, block);
+    const Ahead ahead = Lie::template ahead<N>(w, first, block);
     const auto prefetch = [&](auto c) MINKE_INLINED {
       constexpr int n = kPanel / F::kChunks;
-      Lie::template prefetch<N>(w, first, block, c * n, c * n + n);
+      Lie::template ask<N>(ahead, c * n, c * n + n);
     };
     if constexpr (N == 1) {
       if (tokens.rest(Index<0>{}))
@@ -285,10 +300,11 @@ MINKE_INLINE void add_group(const At& at, const X& x, int i, Vf value[N], Vf& re
   g.dots.clear(x, i);
   F::unpack(at.group(i * F::kBytes), i, g);
   unroll<N>([&](auto t) MINKE_INLINED {
-    value[t] = x.at(t, [&](const auto& tile, auto j)
-                           MINKE_INLINED { return finish<F>(g, tile.token[j], i, g.dots.sum[t], value[t]); });
+    value[t] = x.at(t, [&](const auto& tile, auto j) MINKE_INLINED {
+      return finish<F>(g, tile.token[j], i, g.dots.dot[t].sum(), value[t]);
+    });
   });
-  if constexpr (kRest) rest = finish<F>(g, x.rests[0].token[0], i, g.dots.rest, rest);
+  if constexpr (kRest) rest = finish<F>(g, x.rests[0].token[0], i, g.dots.rest.sum(), rest);
 }
 
 // What the groups of one token's rest give.
@@ -310,8 +326,9 @@ MINKE_INLINE void stream_scaled(const Mat& w, int first, int rows, const Operand
     const Tokens<N> tokens = tokens_at<N>(x, token, block);
     Vf value[N], rest = zero_f();
     unroll<N>([&](auto t) MINKE_INLINED { value[t] = zero_f(); });
+    const Ahead ahead = Lie::template ahead<N>(w, first, block);
     for (int i = 0; i < groups; ++i) {
-      Lie::template prefetch<N>(w, first, block, 2 * i, 2 * i + 2);
+      Lie::template ask<N>(ahead, 2 * i, 2 * i + 2);
       if (N == 1 && (tokens.rest(Index<0>{}) >> i & 1))
         add_group<F, N, N == 1>(at, tokens, i, value, rest);
       else

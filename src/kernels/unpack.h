@@ -67,8 +67,9 @@ struct UnpackQ4_1 {
   static constexpr bool kMin = true, kIntegerScales = false;
   template <typename At, typename To>
   static MINKE_INLINE void unpack(const At& at, int i, To& to) {
-    to.set_fscale(i, at.half(0));
-    to.set_fmin(i, at.half(2));
+    const Halves h = at.halves(0);
+    to.set_fscale(i, h.first);
+    to.set_fmin(i, h.second);
     unpack_nibbles(at, 4, i, to, [](Vi n, auto) { return n; });
   }
 };
@@ -79,9 +80,10 @@ struct UnpackQ5_0 {
   static constexpr bool kMin = false, kIntegerScales = false;
   template <typename At, typename To>
   static MINKE_INLINE void unpack(const At& at, int i, To& to) {
-    to.set_fscale(i, at.half(0));
-    const Vi high = at.word(2);
-    unpack_nibbles(at, 6, i, to, [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
+    const HalfAndWord h = at.half_and_word(0);
+    to.set_fscale(i, h.half);
+    unpack_nibbles(at, 6, i, to,
+                   [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(h.word)); });
   }
 };
 
@@ -91,8 +93,9 @@ struct UnpackQ5_1 {
   static constexpr bool kMin = true, kIntegerScales = false;
   template <typename At, typename To>
   static MINKE_INLINE void unpack(const At& at, int i, To& to) {
-    to.set_fscale(i, at.half(0));
-    to.set_fmin(i, at.half(2));
+    const Halves h = at.halves(0);
+    to.set_fscale(i, h.first);
+    to.set_fmin(i, h.second);
     const Vi high = at.word(4);
     unpack_nibbles(at, 8, i, to, [&](Vi n, auto k) MINKE_INLINED { return bit_or(n, fifth_bits<k>(high)); });
   }
@@ -144,7 +147,7 @@ struct UnpackMxfp4 {
   static MINKE_INLINE void unpack(const At& at, int i, To& to) {
     alignas(64) uint32_t power[kPanel];
     for (int r = 0; r < kPanel; ++r) {  // 2^(e - 128); the two least exponents are f32 subnormals
-      const uint32_t e = static_cast<uint8_t>(at.base[r * at.stride]);
+      const uint32_t e = static_cast<uint8_t>(at.rows[r][0]);
       power[r] = e < 2 ? 0x00200000u << e : (e - 1) << 23;
     }
     to.set_fscale(i, as_float(load(reinterpret_cast<const int32_t*>(power))));

@@ -14,7 +14,7 @@ namespace {
 // with zeros after them.
 MINKE_INLINE Walk rows_at(const Mat& w, int first, int rows, int64_t offset, int64_t bytes, std::byte* copy) {
   const std::byte* base = w.row(first) + offset;
-  if (rows >= kPanel) return {base, w.row_bytes};
+  if (rows >= kPanel) return {SixteenRows(base, w.row_bytes)};
   for (int r = 0; r < kPanel; ++r) {
     std::byte* to = copy + r * bytes;
     if (r < rows)
@@ -22,7 +22,7 @@ MINKE_INLINE Walk rows_at(const Mat& w, int first, int rows, int64_t offset, int
     else
       std::memset(to, 0, static_cast<size_t>(bytes));
   }
-  return {copy, bytes};
+  return {SixteenRows(copy, bytes)};
 }
 
 // Prefetches what a walk of kRows rows at a time reads kBlocks blocks from here, in its rows [from, to).
@@ -40,44 +40,61 @@ MINKE_INLINE void prefetch_block(const Mat& w, int first, int block, int64_t byt
     for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b, 0, kLocality);
 }
 
-// From memory into L2 what is read some time from now.
-template <int kRows>
-MINKE_INLINE void prefetch_far(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
-  prefetch_block<kRows, 12 * kPanel / kRows, 2>(w, first, block, bytes, from, to);
-}
-
-// That, and from L2 into L1 what is read kSoon blocks from now. Without the second step decode of a Q4_K
-// model was at 72 % of the read limit, with it at 81 %; straight into L1 from memory it was slower than
-// without any.
+// From memory into L2 what is read some time from now, and from there into L1 what is read kSoon blocks from
+// now. Without the second step decode of a Q4_K model was at 72 % of the read limit, with it at 81 %;
+// straight into L1 from memory it was slower than without any.
 template <int kRows, int kSoon>
 MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
-  prefetch_far<kRows>(w, first, block, bytes, from, to);
+  prefetch_block<kRows, 12 * kPanel / kRows, 2>(w, first, block, bytes, from, to);
   prefetch_block<kRows, kSoon, 3>(w, first, block, bytes, from, to);
 }
 
-// The two ways in which a matrix can lie: at(w, first, rows, block, bytes, copy) is 16 rows at a block of 256
-// columns, of which `bytes` of each row are there; prefetch<N>(w, first, block, from, to) prefetches what
-// sixteenths [from, to) of a block are worth, for products with N tokens; prefetch_near(w, first, block,
-// from, to) takes those sixteenths of that block into L1, which is all that panels, who meet many tokens at
-// each block, still need.
-constexpr int kPanelTokens = 16;  // or many more
+// Tokens of products that meet panels: so many, or many more.
+constexpr int kPanelTokens = 16;
 
+// Where a walk is by the time that what it asks for now is there: some time from now (for L2), and soon (for
+// L1). Worked out once for a block, so that asking for a few of its lines is little more than doing so.
+struct Ahead {
+  const std::byte *far, *near;
+  int64_t stride;
+};
+
+// The two ways in which a matrix can lie. at(w, first, rows, block, bytes, copy) is 16 rows at a block of 256
+// columns, of which `bytes` of each row are there. ahead<N>(w, first, block) is for products with N tokens;
+// ask<N>(ahead, from, to) prefetches what sixteenths [from, to) of a block are worth. Panels, who meet many
+// tokens at each block, have L1 filled beside those: ask_near(w, first, block, from, to).
 template <typename F>
 struct AsFiled {
   static constexpr int kStep = F::kIntegerScales ? F::kBytes : F::kBytes * 8;  // bytes of 256 columns
   static MINKE_INLINE Walk at(const Mat& w, int first, int rows, int block, int64_t bytes, std::byte* copy) {
     return rows_at(w, first, rows, int64_t{block} * kStep, bytes, copy);
   }
-  // Tokens want some of L1 for themselves: eight rows of Q6_K were 8 % faster with one block than with two.
   template <int N>
-  static MINKE_INLINE void prefetch(const Mat& w, int first, int block, int from, int to) {
-    if constexpr (N == kPanelTokens)
-      prefetch_far<kPanel>(w, first, block, kStep, from, to);
-    else
-      prefetch_ahead<kPanel, N == 1 ? 2 : 1>(w, first, block, kStep, from, to);
+  static MINKE_INLINE Ahead ahead(const Mat& w, int first, int block) {
+    // Tokens want some of L1 for themselves: eight rows of Q6_K were 8 % faster with one block than with two.
+    return {place(w, first, block, 12), place(w, first, block, N == 1 ? 2 : 1), w.row_bytes};
   }
-  static MINKE_INLINE void prefetch_near(const Mat& w, int first, int block, int from, int to) {
+  template <int N>
+  static MINKE_INLINE void ask(const Ahead& a, int from, int to) {
+    const std::byte *far = a.far + from * a.stride, *near = a.near + from * a.stride;
+#pragma GCC unroll 1
+    for (int r = from; r < to; ++r, far += a.stride, near += a.stride) {
+      for (int b = 0; b < kStep; b += 64) __builtin_prefetch(far + b, 0, 2);
+      if constexpr (N < kPanelTokens)
+        for (int b = 0; b < kStep; b += 64) __builtin_prefetch(near + b, 0, 3);
+    }
+  }
+  static MINKE_INLINE void ask_near(const Mat& w, int first, int block, int from, int to) {
     prefetch_block<kPanel, 0, 3>(w, first, block, kStep, from, to);
+  }
+
+ private:
+  // So many blocks on, along the rows and then down; where there are no more rows, the block itself.
+  static MINKE_INLINE const std::byte* place(const Mat& w, int first, int block, int more) {
+    const int blocks = blocks_of(w.cols);
+    int row = first, at = block + more;
+    for (; at >= blocks; at -= blocks) row += kPanel;
+    return row + kPanel > w.rows ? w.row(first) + int64_t{block} * kStep : w.row(row) + int64_t{at} * kStep;
   }
 };
 
@@ -92,13 +109,16 @@ struct AsInterleaved {
                                                  std::byte*) {
     return {block_at(w, first, block)};
   }
+  template <int N>
+  static MINKE_INLINE Ahead ahead(const Mat& w, int first, int block) {
+    return {block_at(w, first, block) + (N <= 2 ? 4096 : 8192), nullptr, 0};
+  }
   // Straight into L1, one row was 7 % faster and eight rows of Q6_K 35 % slower.
   template <int N>
-  static MINKE_INLINE void prefetch(const Mat& w, int first, int block, int from, int to) {
-    const std::byte* p = block_at(w, first, block) + (N <= 2 ? 4096 : 8192);
-    for (int b = from * kStep; b < to * kStep; b += 64) __builtin_prefetch(p + b, 0, N <= 2 ? 3 : 2);
+  static MINKE_INLINE void ask(const Ahead& a, int from, int to) {
+    for (int b = from * kStep; b < to * kStep; b += 64) __builtin_prefetch(a.far + b, 0, N <= 2 ? 3 : 2);
   }
-  static MINKE_INLINE void prefetch_near(const Mat& w, int first, int block, int from, int to) {
+  static MINKE_INLINE void ask_near(const Mat& w, int first, int block, int from, int to) {
     const std::byte* p = block_at(w, first, block);
     for (int b = from * kStep; b < to * kStep; b += 64) __builtin_prefetch(p + b, 0, 3);
   }

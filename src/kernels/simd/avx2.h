@@ -202,11 +202,12 @@ inline Vf half_to_float(Vi bits) {
           _mm256_cvtph_ps(_mm256_extracti128_si256(words, 1))};
 }
 
-MINKE_INLINE void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
+template <typename Rows>
+MINKE_INLINE void transpose4(const Rows& rows, int offset, Vi out[4]) {
   const auto half = [&](int r0, __m256i o[4]) {
     const auto pair = [&](int r) {  // rows r and r + 4
-      return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(base + (r0 + r) * stride)),
-                                     load128(base + (r0 + r + 4) * stride), 1);
+      return _mm256_inserti128_si256(_mm256_castsi128_si256(load128(rows[r0 + r] + offset)),
+                                     load128(rows[r0 + r + 4] + offset), 1);
     };
     const __m256i a = pair(0), b = pair(1), c = pair(2), d = pair(3);
     const __m256i ab0 = _mm256_unpacklo_epi32(a, b), ab1 = _mm256_unpackhi_epi32(a, b);
@@ -235,11 +236,12 @@ inline Vi fifth_bits(Vi bits) {
   return {half(bits.a), half(bits.b)};
 }
 
-MINKE_INLINE Vi column_u32(const std::byte* base, int64_t stride) {
+template <typename Rows>
+MINKE_INLINE Vi column_u32(const Rows& rows, int offset) {
   const auto four = [&](int r) {
     const auto row = [&](int i) {
       int32_t x;
-      std::memcpy(&x, base + (r + i) * stride, 4);
+      std::memcpy(&x, rows[r + i] + offset, 4);
       return x;
     };
     return _mm_setr_epi32(row(0), row(1), row(2), row(3));

@@ -204,11 +204,12 @@ inline void pair_u16(const void* p, const void* q, Vi out[2]) {
 }
 inline Vf half_to_float(Vi bits) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits.v))}; }
 
-MINKE_INLINE void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
+template <typename Rows>
+MINKE_INLINE void transpose4(const Rows& rows, int offset, Vi out[4]) {
   // Masked broadcasts, since inserts would keep the shuffle ports from the unpacking below.
-  const auto quad = [&](int r) {
-    const auto row = [&](int i) {
-      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(base + i * stride));
+  const auto quad = [&](int r) MINKE_INLINED {
+    const auto row = [&](int i) MINKE_INLINED {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i] + offset));
     };
     __m512i z = _mm512_castsi128_si512(row(r));
     z = _mm512_mask_broadcast_i32x4(z, 0x00f0, row(r + 4));
@@ -228,23 +229,46 @@ template <int k>
 inline Vi fifth_bits(Vi bits) {
   constexpr int kFirst = k / 2 * 0x01010101;  // that byte of each lane four times
   const __m512i spread = _mm512_shuffle_epi8(
-      bits.v, _mm512_broadcast_i32x4(
-                  _mm_setr_epi32(kFirst, kFirst + 0x04040404, kFirst + 0x08080808, kFirst + 0x0c0c0c0c)));
+      bits.v, _mm512_set4_epi32(kFirst + 0x0c0c0c0c, kFirst + 0x08080808, kFirst + 0x04040404, kFirst));
   const __m512i bit = _mm512_set1_epi32(static_cast<int>(k % 2 == 0 ? 0x08040201u : 0x80402010u));
-  return {_mm512_maskz_mov_epi8(_mm512_test_epi8_mask(spread, bit), _mm512_set1_epi8(16))};
+  __m512i sixteen = _mm512_set1_epi8(16);
+  asm("" : "+v"(sixteen));  // or GCC broadcasts it anew each time
+  return {_mm512_maskz_mov_epi8(_mm512_test_epi8_mask(spread, bit), sixteen)};
 }
 
-MINKE_INLINE Vi column_u32(const std::byte* base, int64_t stride) {
-  const auto four = [&](int r) {
-    const auto row = [&](int i) {
+template <typename Rows>
+MINKE_INLINE Vi column_u32(const Rows& rows, int offset) {
+  const auto four = [&](int r) MINKE_INLINED {
+    const auto row = [&](int i) MINKE_INLINED {
       int32_t x;
-      std::memcpy(&x, base + (r + i) * stride, 4);
+      std::memcpy(&x, rows[r + i] + offset, 4);
       return x;
     };
     return _mm_setr_epi32(row(0), row(1), row(2), row(3));
   };
   return {_mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(four(4), four(0))),
                              _mm256_set_m128i(four(12), four(8)), 1)};
+}
+
+template <typename Rows>
+MINKE_INLINE void columns_u64(const Rows& rows, int offset, Vi out[2]) {
+  const auto two = [&](int r) MINKE_INLINED {
+    const auto row = [&](int i) MINKE_INLINED {
+      int64_t x;
+      std::memcpy(&x, rows[i] + offset, 8);
+      return x;
+    };
+    return _mm_set_epi64x(row(r + 1), row(r));
+  };
+  const auto eight = [&](int r) MINKE_INLINED {
+    return _mm512_inserti64x4(_mm512_castsi256_si512(_mm256_set_m128i(two(r + 2), two(r))),
+                              _mm256_set_m128i(two(r + 6), two(r + 4)), 1);
+  };
+  const __m512i low = eight(0), high = eight(8);
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30),
+                odd = _mm512_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
+  out[0].v = _mm512_permutex2var_epi32(low, even, high);
+  out[1].v = _mm512_permutex2var_epi32(low, odd, high);
 }
 
 inline float sum(Vf a) {

@@ -238,10 +238,11 @@ inline Vf half_to_float(Vi a) {
   return r;
 }
 
-inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
+template <typename Rows>
+inline void transpose4(const Rows& rows, int offset, Vi out[4]) {
   MINKE_QUARTERS {
     const auto row = [&](int r) {
-      return vreinterpretq_s32_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(base + (4 * i + r) * stride)));
+      return vreinterpretq_s32_u8(vld1q_u8(reinterpret_cast<const uint8_t*>(rows[4 * i + r] + offset)));
     };
     const int32x4_t a = row(0), b = row(1), c = row(2), d = row(3);
     const int64x2_t ab0 = vreinterpretq_s64_s32(vtrn1q_s32(a, b)),

@@ -36,9 +36,10 @@ inline void store_bytes(int8_t* p, Vi a) {
   std::memcpy(p, words, sizeof words);
 }
 
-inline Vi column_u32(const std::byte* base, int64_t stride) {
+template <typename Rows>
+inline Vi column_u32(const Rows& rows, int offset) {
   alignas(64) int32_t column[16];
-  for (int r = 0; r < 16; ++r) std::memcpy(&column[r], base + r * stride, 4);
+  for (int r = 0; r < 16; ++r) std::memcpy(&column[r], rows[r] + offset, 4);
   return load(column);
 }
 

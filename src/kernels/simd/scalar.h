@@ -231,8 +231,9 @@ inline Vi load_u8(const void* p) {
 inline void store_i8(int8_t* p, Vi a) { MINKE_LANES p[i] = static_cast<int8_t>(a.v[i]); }
 inline void store_u16(uint16_t* p, Vi a) { MINKE_LANES p[i] = static_cast<uint16_t>(a.v[i]); }
 
-inline void transpose4(const std::byte* base, int64_t stride, Vi out[4]) {
-  MINKE_LANES for (int j = 0; j < 4; ++j) std::memcpy(&out[j].v[i], base + i * stride + 4 * j, 4);
+template <typename Rows>
+inline void transpose4(const Rows& rows, int offset, Vi out[4]) {
+  MINKE_LANES for (int j = 0; j < 4; ++j) std::memcpy(&out[j].v[i], rows[i] + offset + 4 * j, 4);
 }
 
 inline float sum(Vf a) {
