@@ -91,7 +91,7 @@ void pack_lanes(const DenseSource& s, int lane, Words panel) {
     }
     for (int i = 0; i < even_count; i += kPerLoad) {
       Vi w[4];
-      transpose4(Strided{reinterpret_cast<const std::byte*>(strip), sizeof strip[0]}, 4 * i, w);
+      transpose4(Strided{reinterpret_cast<const std::byte*>(&strip[0][i]), sizeof strip[0]}, 0, w);
       if constexpr (form == Form::pairs) {
         unroll<4>([&](auto j) MINKE_INLINED {
           if (i + 2 * j < even_count) store(panel[(k + i) / 2 + j], w[j]);
