@@ -232,5 +232,35 @@ TEST(Prepare, ZerosStayZero) {
     for (const double v : held(kernels, grain, x.data(), 512)) EXPECT_EQ(v, 0.0);
 }
 
+// Rows that were prepared one by one and gathered are those prepared together, to the bit.
+TEST(Prepare, RowsGatheredAreRowsPreparedTogether) {
+  Random random(11);
+  for (const Isa isa : usable_isas())
+    for (const Grain grain : {Grain::f32, Grain::int8}) {
+      const Kernels& kernels = kernels_for(isa);
+      const int rows = 5, cols = 1 + static_cast<int>(random.below(1000));
+      for (const int tokens : {1, 3, 8, 23}) {
+        std::vector<float> x = random_floats(random, rows * cols), gathered;
+        x[static_cast<size_t>(cols) / 2] = 50.0f;  // row 0 has a rest
+        std::vector<int32_t> ids;
+        for (int t = 0; t < tokens; ++t) {
+          ids.push_back(static_cast<int32_t>(random.below(rows)));
+          gathered.insert(gathered.end(), x.begin() + ids.back() * cols, x.begin() + (ids.back() + 1) * cols);
+        }
+        const int64_t one = operand_bytes(grain, 1, cols), all = operand_bytes(grain, tokens, cols);
+        // What no mask names is not written: it stays what both have.
+        Aligned singles(one * rows), wanted(all), is(all);
+        std::memset(wanted.data(), 0, static_cast<size_t>(all));
+        std::memset(is.data(), 0, static_cast<size_t>(all));
+        for (int r = 0; r < rows; ++r)
+          kernels.prepare(grain, x.data() + r * cols, cols, 1, cols, {0, 1}, singles.data() + r * one);
+        kernels.prepare(grain, gathered.data(), cols, tokens, cols, {0, tokens}, wanted.data());
+        kernels.gather(grain, {singles.data(), one, ids.data(), nullptr, tokens, cols}, is.data());
+        EXPECT_EQ(std::memcmp(is.data(), wanted.data(), static_cast<size_t>(all)), 0)
+            << name(isa) << " " << tokens << " rows of " << cols;
+      }
+    }
+}
+
 }  // namespace
 }  // namespace minke

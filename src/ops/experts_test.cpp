@@ -113,7 +113,7 @@ TEST(Experts, AsTheFormulaSaysAndAloneAsInABatch) {
     const Case c = draw(random);
     const auto format = [&] { return kFormats[random.below(std::size(kFormats))]; };
     OwnedExperts source(random, {format(), format(), format()}, c.experts, c.dim, c.inter);
-    TestContext three(3), one(1);
+    TestContext three(3);
     const std::vector<float> out = run(three, source, c, 0, c.tokens);
     RC_ASSERT(source.wanted_ == c.ids);
     RC_ASSERT(source.done_ == 1);
@@ -135,10 +135,17 @@ TEST(Experts, AsTheFormulaSaysAndAloneAsInABatch) {
       for (int i = 0; i < c.dim; ++i)
         RC_ASSERT(std::abs(out[static_cast<size_t>(t * c.dim + i)] - wanted[static_cast<size_t>(i)]) <
                   2e-5 * size);
-      const std::vector<float> alone = run(one, source, c, t, 1);
-      RC_ASSERT(std::memcmp(alone.data(), out.data() + t * c.dim, alone.size() * 4) == 0);
     }
-    RC_ASSERT(run(one, source, c, 0, 0).empty());
+    // A token alone meets what was rounded for it, tokens of a batch what was gathered for each expert.
+    for (const bool round : {false, true}) {
+      TestContext some(3, round), alone(1, round);
+      const std::vector<float> all = run(some, source, c, 0, c.tokens);
+      for (int t = 0; t < c.tokens; ++t) {
+        const std::vector<float> row = run(alone, source, c, t, 1);
+        RC_ASSERT(std::memcmp(row.data(), all.data() + t * c.dim, row.size() * 4) == 0);
+      }
+      RC_ASSERT(run(alone, source, c, 0, 0).empty());
+    }
   }));
 }
 
