@@ -25,7 +25,8 @@ std::vector<double> held(const Kernels& kernels, Grain grain, const float* x, in
     }
     const auto& tile = reinterpret_cast<const QuantTile<1>*>(memory.data())[block];
     const auto value_of = [&](const QuantTile<1>& t) {
-      return double{t.token[0].scale} * t.token[0].step[k / 32] * t.q[k / 4][0][k % 4];
+      const int step = t.token[0].step[k / 32], code = t.q[k / 4][0][k % 4];
+      return double{t.token[0].scale} * step * code;
     };
     double& value = values[static_cast<size_t>(c)] = value_of(tile);
     if (tile.token[0].rest >> k / 32 & 1) value += value_of((&tile)[blocks_of(cols)]);
