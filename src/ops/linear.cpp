@@ -21,8 +21,9 @@ void add_bias(const Kernels& kernels, const Product& p, int first, int count, in
   for (int r = 0; r < rows; ++r) kernels.add(p.out + r * p.stride + first, p.bias + first, count);
 }
 
-// All of x, by all threads: groups of rows, and where these are few, parts of them.
-void prepare(const Context& ctx, const Rows& x, Grain grain, std::byte* out) {
+// The operand of all of x, made by all threads: groups of rows, and where these are few, parts of them.
+Operand prepare(const Context& ctx, const Workspace& work, const Rows& x, Grain grain) {
+  MINKE_CHECK(operand_bytes(grain, x.count, x.cols) <= work.operands_bytes, "{} rows of {}", x.count, x.cols);
   constexpr int kLeast = 32;  // blocks of rows worth another thread
   const int groups = (x.count + kTokenGroup - 1) / kTokenGroup,
             blocks = (x.cols + kOperandBlock - 1) / kOperandBlock;
@@ -33,17 +34,16 @@ void prepare(const Context& ctx, const Rows& x, Grain grain, std::byte* out) {
     const int first = static_cast<int>(unit / parts) * kTokenGroup,
               block = static_cast<int>(unit % parts) * each;
     ctx.kernels.prepare(grain, x.data, x.stride, x.count, x.cols,
-                        {first, std::min(kTokenGroup, x.count - first), block, block + each}, out);
+                        {first, std::min(kTokenGroup, x.count - first), block, block + each}, work.operands);
   });
+  return {work.operands, grain, x.count, x.cols};
 }
 
 // The products that take one grain. Returns what was done to `x` at once: prepare, then all panels of all
 // matrices.
 void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products,
                Grain grain) {
-  MINKE_CHECK(operand_bytes(grain, x.count, x.cols) <= work.operands_bytes, "{} rows of {}", x.count, x.cols);
-  const Operand operand{work.operands, grain, x.count, x.cols};
-  prepare(ctx, x, grain, work.operands);
+  const Operand operand = prepare(ctx, work, x, grain);
 
   int64_t total = 0;
   for (const Product& p : products)
@@ -138,9 +138,7 @@ void gated_linear(const Context& ctx, const Workspace& work, const Rows& x, cons
   MINKE_CHECK(gate.w->cols == x.cols && up.w->cols == x.cols && gate.w->rows == up.w->rows);
   if (ctx.tap)
     for (const Product* p : {&gate, &up}) ctx.tap->product(*p->w, 0, x);
-  MINKE_CHECK(operand_bytes(grain, x.count, x.cols) <= work.operands_bytes, "{} rows of {}", x.count, x.cols);
-  const Operand operand{work.operands, grain, x.count, x.cols};
-  prepare(ctx, x, grain, work.operands);
+  const Operand operand = prepare(ctx, work, x, grain);
   const int rows = gate.w->rows, step = rows_per_claim(2 * int64_t{rows}, ctx.pool.size());
   ctx.pool.for_each((rows + step - 1) / step, 1, [&](int64_t claim, int64_t, int thread) {
     const int first = static_cast<int>(claim) * step;
