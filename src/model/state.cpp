@@ -100,12 +100,11 @@ void ffn_buffers(const Config& c, const Limits& l, State& s, const F& f) {
   f("router_scratch", s.router_scratch, int64_t{l.threads} * 2 * c.moe->router.experts);
   f("expert_ids", s.expert_ids, slots);
   f("expert_weights", s.expert_weights, slots);
-  f("expert_rows", s.experts.rows, slots * c.dim);
   f("expert_gate", s.experts.gate, slots * c.moe->inter);
   f("expert_up", s.experts.up, slots * c.moe->inter);
   f("expert_order", s.experts.order, slots);
   f("expert_tokens", s.experts.tokens, slots);
-  f("expert_factors", s.experts.factors, c.moe->scale_input ? slots : 0);
+  f("expert_factors", s.experts.factors, slots);
   f("expert_starts", s.experts.starts, int64_t{c.moe->router.experts} + 1);
   f("expert_used", s.experts.used, int64_t{c.moe->router.experts});
 }

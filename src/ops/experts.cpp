@@ -53,6 +53,9 @@ struct Experts {
   ExpertOperands prepare_slots(Grain grain, const float* rows, int cols) const;
   void linear(const ExpertOperands& x, Matrix matrix, int rows, float* out) const;
   void gated() const;
+  void add_down(float* out) const;
+  void add_rows(const Mat& w, int first, int count, const Operand& x, int slot, float* out,
+                std::byte* scratch) const;
   template <typename RowOf>
   void show(int cols, std::initializer_list<Matrix> matrices, const RowOf& row_of) const;
   void show_inputs() const;
@@ -136,6 +139,35 @@ void Experts::gated() const {
   });
 }
 
+// out[token] += weight * W_down . space.gate[slot] over the slots of each token, by ascending expert. A unit
+// is a run of W's rows of all experts, so that no two threads add to the same numbers.
+void Experts::add_down(float* out) const {
+  const ExpertOperands x = prepare_slots(grain(&Expert::down), space.gate, b.inter);
+  // Two a thread: each unit reads all operands again, out of the last cache.
+  const int panels = b.dim / (kPanel * ctx.pool.size() * 2), step = kPanel * std::max(panels, 1);
+  ctx.pool.for_each((b.dim + step - 1) / step, 1, [&](int64_t unit, int64_t, int thread) {
+    const int first = static_cast<int>(unit) * step, end = std::min(first + step, b.dim);
+    for (int i = 0; i < used; ++i) {
+      const Mat& w = mat(space.used[i], &Expert::down);
+      MINKE_CHECK(w.rows == b.dim && grain_of(ctx, w) == x.grain);
+      for (int r = first; r < end; r += kPanel * kMaxPanels)
+        add_rows(near(ctx, w, thread), r, std::min(kPanel * kMaxPanels, end - r), x[space.used[i]],
+                 space.starts[space.used[i]], out, work.scratch_of(thread));
+    }
+  });
+}
+
+// Of one expert, whose first slot is `slot`: rows [first, first + count).
+void Experts::add_rows(const Mat& w, int first, int count, const Operand& x, int slot, float* out,
+                       std::byte* scratch) const {
+  float* products = reinterpret_cast<float*>(scratch + gemm_scratch_bytes(x.tokens));
+  ctx.kernels.multiply(w, first, count, x, products, count, false, scratch);
+  for (int t = 0; t < x.tokens; ++t)
+    ctx.kernels.scale_add(out + int64_t{space.tokens[slot + t]} * b.dim + first,
+                          products + int64_t{t} * count, b.scale_input ? 1.0f : space.factors[slot + t],
+                          count);
+}
+
 // Shows a tap the rows that meet the matrices: row_of(slot) is a slot's.
 template <typename RowOf>
 void Experts::show(int cols, std::initializer_list<Matrix> matrices, const RowOf& row_of) const {
@@ -174,7 +206,7 @@ void run_experts(const Context& ctx, const Workspace& work, ExpertSource& source
   sort_by_expert(ids, b.experts, space.order, space.starts);
   for (int i = 0; i < slots; ++i) {
     space.tokens[space.order[i]] = i / b.active;
-    if (b.scale_input) space.factors[space.order[i]] = b.weights[i];
+    space.factors[space.order[i]] = b.weights[i];
   }
   Experts experts{ctx, work, source, b, space, 0};
   for (int e = 0; e < b.experts; ++e)
@@ -183,16 +215,7 @@ void run_experts(const Context& ctx, const Workspace& work, ExpertSource& source
   experts.gated();
   if (ctx.tap)
     experts.show(b.inter, {&Expert::down}, [&](int slot) { return space.gate + int64_t{slot} * b.inter; });
-  experts.linear(experts.prepare_slots(experts.grain(&Expert::down), space.gate, b.inter), &Expert::down,
-                 b.dim, space.rows);
-  ctx.pool.for_each(b.x.count, 4, [&](int64_t begin, int64_t end, int) {
-    for (int64_t t = begin; t < end; ++t) {
-      for (int64_t i = t * b.active; i < (t + 1) * b.active; ++i) {
-        ctx.kernels.scale_add(out + t * b.dim, space.rows + int64_t{space.order[i]} * b.dim,
-                              b.scale_input ? 1.0f : b.weights[i], b.dim);
-      }
-    }
-  });
+  experts.add_down(out);
   source.done(b.layer);
 }
 

@@ -33,12 +33,11 @@ void sort_by_expert(std::span<const int32_t> ids, int experts, int32_t* order, i
 
 // Memory a call needs, for at most slots = tokens * active rows.
 struct ExpertSpace {
-  float* rows;      // [slots][dim]: outputs by expert
   float* gate;      // [slots][inter]
   float* up;        // [slots][inter]
   int32_t* order;   // [slots]: slot of each (token, choice)
   int32_t* tokens;  // [slots]: token of each slot
-  float* factors;   // [slots], of its input; only where inputs are scaled
+  float* factors;   // [slots]: weight of each
   int32_t* starts;  // [experts + 1]: first slot of each expert
   int32_t* used;    // [experts]: those that have slots, in ascending order
 };
@@ -51,7 +50,8 @@ struct ExpertBatch {
   bool scale_input = false;  // the weight multiplies the expert's input and not its output (Llama 4)
 };
 
-// out[t] += sum over the chosen of weight * expert(x[t]), in the order of ids; out row t at out + t * dim.
+// out[t] += sum over the chosen of weight * expert(x[t]), in the order of experts; out row t at out + t *
+// dim.
 void run_experts(const Context& ctx, const Workspace& work, ExpertSource& source, const ExpertBatch& batch,
                  const ExpertSpace& space, float* out);
 

@@ -63,8 +63,8 @@ struct Case {
 
 std::vector<float> run(TestContext& t, ExpertSource& source, const Case& c, int first, int count) {
   const int slots = count * c.active;
-  std::vector<float> rows(static_cast<size_t>(slots * c.dim)), gate(static_cast<size_t>(slots * c.inter)),
-      up(gate), out(static_cast<size_t>(count * c.dim), 1.0f);  // what is there is added to
+  std::vector<float> gate(static_cast<size_t>(slots * c.inter)), up(gate),
+      out(static_cast<size_t>(count * c.dim), 1.0f);  // what is there is added to
   std::vector<int32_t> order(static_cast<size_t>(slots)), tokens(order),
       starts(static_cast<size_t>(c.experts + 1)), used(static_cast<size_t>(c.experts));
   std::vector<float> factors(static_cast<size_t>(slots));
@@ -77,10 +77,10 @@ std::vector<float> run(TestContext& t, ExpertSource& source, const Case& c, int 
                           c.ids.data() + first * c.active,
                           c.weights.data() + first * c.active,
                           c.scale_input};
-  run_experts(t.ctx, t.work, source, batch,
-              {rows.data(), gate.data(), up.data(), order.data(), tokens.data(), factors.data(),
-               starts.data(), used.data()},
-              out.data());
+  run_experts(
+      t.ctx, t.work, source, batch,
+      {gate.data(), up.data(), order.data(), tokens.data(), factors.data(), starts.data(), used.data()},
+      out.data());
   return out;
 }
 
