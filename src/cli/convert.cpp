@@ -192,7 +192,7 @@ void add_convert(CLI::App& app, Action& action) {
   command.add_option("--shard-size", flags->shard_bytes, "Bytes of each .safetensors file (default: 5GB)")
       ->transform(CLI::AsSizeValue(true))
       ->type_name("SIZE");
-  command.add_flag("--overwrite", flags->overwrite, "Write over TO where it is there");
+  command.add_flag("--force", flags->overwrite, "Write over TO where it is there");
   command.add_flag("--dry-run", flags->dry, "Only say what would be written");
   add_threads(command, flags->threads);
   command.add_flag("--json", flags->json, "Print JSON");

@@ -73,7 +73,8 @@ struct Kernels {
   // kTokenGroup from the first token on lie together. Calls on different parts may run at once.
   void (*prepare)(Grain grain, const float* x, int64_t stride, int tokens, int cols, const OperandPart& part,
                   std::byte* out);
-  void (*gather)(Grain grain, const GatheredRows& x, std::byte* out);  // an operand
+  // The operand of rows that were prepared one by one: the bytes prepare would have made of them together.
+  void (*gather)(Grain grain, const GatheredRows& x, std::byte* out);
 
   // out[t * stride + r - first_row] (+)= W[r] . x[t] for rows [first_row, first_row + rows), all tokens. rows
   // <= kPanel * kMaxPanels. x.cols == w.cols. One order of sums per output, whatever the tokens, rows and

@@ -231,6 +231,13 @@ void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, 
   });
 }
 
+// Token i's own operand: its tiles, and behind them its rests.
+template <typename Tile>
+MINKE_INLINE const Tile* single(const GatheredRows& x, int i) {
+  return reinterpret_cast<const Tile*>(x.rows + x.ids[i] * x.row_bytes);
+}
+MINKE_INLINE float factor_of(const GatheredRows& x, int i) { return x.factors ? x.factors[i] : 1.0f; }
+
 // Tokens [first, first + T) of an operand, from the operands of single tokens: their block 0s into the tile
 // at `out` and the rests from `rests` on, all other blocks block_stride further each.
 template <int T>
@@ -240,14 +247,14 @@ void gather_codes(const GatheredRows& x, int first, int64_t block_stride, std::b
     auto& tile = *reinterpret_cast<QuantTile<T>*>(out);
     Codes<T> codes;
     for (int t = 0; t < T; ++t) {
-      const auto* single = reinterpret_cast<const QuantTile<1>*>(x.rows + x.ids[first + t] * x.row_bytes) + k;
-      const float factor = x.factors ? x.factors[first + t] : 1.0f;
-      for (int h = 0; h < 2; ++h) std::memcpy(codes.q[h][t], single->q[h * kHalf / 4], kHalf);
-      tile.token[t] = single->token[0];
+      const auto* own = single<QuantTile<1>>(x, first + t) + k;
+      const float factor = factor_of(x, first + t);
+      for (int h = 0; h < 2; ++h) std::memcpy(codes.q[h][t], own->q[h * kHalf / 4], kHalf);
+      tile.token[t] = own->token[0];
       tile.token[t].scale *= factor;
       if (tile.token[t].rest == 0) continue;
       auto& rest = reinterpret_cast<QuantTile<1>*>(rests)[first + t];
-      rest = single[blocks];
+      rest = own[blocks];
       rest.token[0].scale *= factor;
     }
     place_codes(codes, 0, T, tile);
@@ -263,10 +270,9 @@ void gather(Grain grain, const GatheredRows& x, std::byte* out) {
     for (int k = 0; k < blocks; ++k) {
       auto& tile = *reinterpret_cast<FloatTile<T>*>(out + block_stride * k + first * bytes);
       for (int t = 0; t < T; ++t) {
-        const auto& single =
-            reinterpret_cast<const FloatTile<1>*>(x.rows + x.ids[first + t] * x.row_bytes)[k];
-        const float factor = x.factors ? x.factors[first + t] : 1.0f;
-        for (int i = 0; i < kBlock; ++i) tile.x[i][t] = single.x[i][0] * factor;
+        const auto& own = single<FloatTile<1>>(x, first + t)[k];
+        const float factor = factor_of(x, first + t);
+        for (int i = 0; i < kBlock; ++i) tile.x[i][t] = own.x[i][0] * factor;
       }
     }
   });

@@ -25,17 +25,22 @@ MINKE_INLINE Walk rows_at(const Mat& w, int first, int rows, int64_t offset, int
   return {SixteenRows(copy, bytes)};
 }
 
+// So many blocks on, along the rows and then down kRows at a time; null where there are no more such rows.
+// `bytes`: of a block of one row.
+template <int kRows>
+MINKE_INLINE const std::byte* place_ahead(const Mat& w, int first, int block, int more, int64_t bytes) {
+  const int blocks = blocks_of(w.cols);
+  int row = first, at = block + more;
+  for (; at >= blocks; at -= blocks) row += kRows;
+  return row + kRows > w.rows ? nullptr : w.row(row) + at * bytes;
+}
+
 // Prefetches what a walk of kRows rows at a time reads kBlocks blocks from here, in its rows [from, to).
 template <int kRows, int kBlocks, int kLocality>
 MINKE_INLINE void prefetch_block(const Mat& w, int first, int block, int64_t bytes, int from, int to) {
-  const int blocks = blocks_of(w.cols);
-  int row = first, at = block + kBlocks;
-  while (at >= blocks) {
-    at -= blocks;
-    row += kRows;
-  }
-  if (row + kRows > w.rows) return;
-  const std::byte* p = w.row(row + from) + at * bytes;
+  const std::byte* p = place_ahead<kRows>(w, first, block, kBlocks, bytes);
+  if (!p) return;
+  p += from * w.row_bytes;
   for (int r = from; r < to; ++r, p += w.row_bytes)
     for (int64_t b = 0; b < bytes; b += 64) __builtin_prefetch(p + b, 0, kLocality);
 }
@@ -52,8 +57,8 @@ MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int64_t byt
 // Tokens of products that meet panels: so many, or many more.
 constexpr int kPanelTokens = 16;
 
-// Where a walk is by the time that what it asks for now is there: some time from now (for L2), and soon (for
-// L1). Worked out once for a block, so that asking for a few of its lines is little more than doing so.
+// What a walk asks for beside a block: what it will read much later (into L2), and soon (into L1). Worked out
+// once for a block, so that asking for a few of its lines is little more than doing so.
 struct Ahead {
   const std::byte *far, *near;
   int64_t stride;
@@ -94,12 +99,10 @@ struct AsFiled {
   }
 
  private:
-  // So many blocks on, along the rows and then down; where there are no more rows, the block itself.
+  // Where there are no more rows, the block itself.
   static MINKE_INLINE const std::byte* place(const Mat& w, int first, int block, int more) {
-    const int blocks = blocks_of(w.cols);
-    int row = first, at = block + more;
-    for (; at >= blocks; at -= blocks) row += kPanel;
-    return row + kPanel > w.rows ? w.row(first) + int64_t{block} * kStep : w.row(row) + int64_t{at} * kStep;
+    const std::byte* there = place_ahead<kPanel>(w, first, block, more, kStep);
+    return there ? there : w.row(first) + int64_t{block} * kStep;
   }
 };
 

@@ -181,7 +181,7 @@ void check_target(const Model& model, Container to, const fs::path& target, bool
     throw Error("holds no model, and is not written over", where,
                 "remove it yourself, or name another target");
   }
-  if (there && !overwrite) throw Error("is there already", where, "--overwrite writes over it");
+  if (there && !overwrite) throw Error("is there already", where, "--force writes over it");
 }
 
 void check_space(const fs::path& target, int64_t bytes) {

@@ -327,7 +327,7 @@ TEST_F(Convert, TargetsAreProtected) {
   write_text(folder_ / "mine.gguf", "mine");
   const std::string text = error_of([&] { convert(golden_folder("llama"), "mine.gguf"); });
   expect_says(text, "mine.gguf");
-  expect_says(text, "--overwrite");
+  expect_says(text, "--force");
   EXPECT_EQ(read_file(folder_ / "mine.gguf"), "mine");
   convert(golden_folder("llama"), "mine.gguf", {.overwrite = true});
   fs::create_directories(folder_ / "photos");
@@ -336,7 +336,7 @@ TEST_F(Convert, TargetsAreProtected) {
               "holds no model");
   EXPECT_TRUE(fs::exists(folder_ / "photos" / "cat.png"));
   convert(folder_ / "mine.gguf", "model");
-  expect_says(error_of([&] { convert(folder_ / "mine.gguf", "model"); }), "--overwrite");
+  expect_says(error_of([&] { convert(folder_ / "mine.gguf", "model"); }), "--force");
   convert(folder_ / "mine.gguf", "model", {.overwrite = true});
 }
 

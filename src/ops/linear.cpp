@@ -39,8 +39,7 @@ Operand prepare(const Context& ctx, const Workspace& work, const Rows& x, Grain 
   return {work.operands, grain, x.count, x.cols};
 }
 
-// The products that take one grain. Returns what was done to `x` at once: prepare, then all panels of all
-// matrices.
+// The products that take one grain: x is prepared once, then all panels of all matrices are shared out.
 void linear_at(const Context& ctx, const Workspace& work, const Rows& x, std::span<const Product> products,
                Grain grain) {
   const Operand operand = prepare(ctx, work, x, grain);

@@ -8,6 +8,7 @@ namespace minke {
 namespace {
 
 constexpr int64_t kSlice = 64 << 20;  // bytes of a reading slice
+constexpr int64_t kRounds = 20'000;   // of a slice of multiplying
 constexpr int kStreams[] = {1, 2, 4, 8, 16};
 constexpr int64_t kAhead[] = {0, 1024, 4096};
 
@@ -16,6 +17,12 @@ double now() {
 }
 
 }  // namespace
+
+double spin_rate(const Context& ctx, int64_t (*spin)(int64_t), int64_t rounds) {
+  const double start = now();
+  ctx.pool.run([&](int) { spin(rounds); });
+  return static_cast<double>(spin(0) + rounds * (spin(1) - spin(0)) * ctx.pool.size()) / (now() - start);
+}
 
 Probe::Probe(const Context& ctx, int64_t bytes) : ctx_(ctx), memory_(bytes, "the memory probe") {
   ctx_.pool.for_each(bytes, 2 << 20, [&](int64_t begin, int64_t end, int) {  // real pages, not the zero page
@@ -33,13 +40,6 @@ double Probe::read_once(int streams, int64_t ahead) {
   return static_cast<double>(each * ctx_.pool.size()) / (now() - start);
 }
 
-double Probe::spin(int64_t (*work)(int64_t)) {
-  constexpr int64_t kRounds = 20000;
-  const double start = now();
-  ctx_.pool.run([&](int) { work(kRounds); });
-  return static_cast<double>(work(0) + kRounds * (work(1) - work(0)) * ctx_.pool.size()) / (now() - start);
-}
-
 Limit Probe::slice() {
   if (streams_ == 0) {
     double best = 0;
@@ -55,7 +55,8 @@ Limit Probe::slice() {
       }
     }
   }
-  return {read_once(streams_, ahead_), spin(ctx_.kernels.spin_int8), spin(ctx_.kernels.spin_f32)};
+  return {read_once(streams_, ahead_), spin_rate(ctx_, ctx_.kernels.spin_int8, kRounds),
+          spin_rate(ctx_, ctx_.kernels.spin_f32, kRounds)};
 }
 
 }  // namespace minke

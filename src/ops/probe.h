@@ -13,6 +13,9 @@ struct Limit {
   double f32_multiplies = 0;
 };
 
+// Multiply-adds a second of one of the kernels' spins, all threads together; so many rounds on each.
+double spin_rate(const Context& ctx, int64_t (*spin)(int64_t), int64_t rounds);
+
 // Measures in short slices, to be taken between slices of the work they are compared with.
 class Probe {
  public:
@@ -23,7 +26,6 @@ class Probe {
 
  private:
   double read_once(int streams, int64_t ahead);
-  double spin(int64_t (*work)(int64_t));
 
   const Context& ctx_;
   Memory memory_;

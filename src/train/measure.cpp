@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "base/random.h"
+#include "ops/probe.h"
 #include "train/cost.h"
 #include "train/stage.h"
 
@@ -21,12 +22,7 @@ double peak_flops(const Context& ctx, Precision precision) {
   int64_t (*const spin)(int64_t) = bf16 ? ctx.kernels.spin_bf16 : ctx.kernels.spin_f32;
   constexpr int64_t kRounds = 200'000;
   double best = 0;
-  for (int i = 0; i < 5; ++i) {
-    const double start = now();
-    ctx.pool.run([&](int) { spin(kRounds); });
-    const auto multiplies = static_cast<double>(kRounds * (spin(1) - spin(0)) * ctx.pool.size());
-    best = std::max(best, 2 * multiplies / (now() - start));
-  }
+  for (int i = 0; i < 5; ++i) best = std::max(best, 2 * spin_rate(ctx, spin, kRounds));
   return best;
 }
 

@@ -66,13 +66,13 @@ class GoldenModels(Folder):
         self.fails("convert", self.folder / "nowhere", out, says="nowhere")
         self.fails("convert", llama, says="TO", code=2)
         out.write_text("mine")
-        self.fails("convert", llama, out, says=["out.gguf", "--overwrite"])
+        self.fails("convert", llama, out, says=["out.gguf", "--force"])
         self.assertEqual(out.read_text(), "mine")
-        self.minke("convert", llama, out, "--overwrite")
+        self.minke("convert", llama, out, "--force")
         self.fails("convert", out, self.folder / "again.gguf", says="minke quantize")
         self.fails("convert", out, self.folder / "f", "--type", "Q8_0", says="Q8_0", code=2)
         self.minke("convert", out, f"{self.folder}/f/")
-        self.fails("convert", out, self.folder / "f", says="--overwrite")
+        self.fails("convert", out, self.folder / "f", says="--force")
         self.assertEqual(sorted(p.name for p in self.folder.iterdir()), ["f", "out.gguf"])
 
     def test_missing_shards_and_unknown_tensors(self):
