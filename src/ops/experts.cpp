@@ -48,23 +48,23 @@ struct Experts {
     ctx.pool.for_each(used, 1, [&](int64_t i, int64_t, int) { f(space.used[i]); });
   }
   template <typename F>
-  void for_each_unit(int rows, const F& f) const;
+  void for_each_unit(const F& f) const;
   ExpertOperands prepare_tokens(Grain grain) const;
-  ExpertOperands prepare_slots(Grain grain, const float* rows, int cols) const;
-  void linear(const ExpertOperands& x, Matrix matrix, int rows, float* out) const;
+  ExpertOperands prepare_gated() const;
+  void linear(Matrix matrix, float* out) const;
   void gated() const;
   void add_down(float* out) const;
-  void add_rows(const Mat& w, int first, int count, const Operand& x, int slot, float* out,
-                std::byte* scratch) const;
+  void add_rows(const Mat& w, int first, int count, const Operand& x, int slot, float* out, int thread) const;
   template <typename RowOf>
   void show(int cols, std::initializer_list<Matrix> matrices, const RowOf& row_of) const;
   void show_inputs() const;
 };
 
-// f(expert, first row, count, thread) for all rows of the experts' matrices. Each thread has a run of
+// f(expert, first row, count, thread) for all rows of the experts' gate and up. Each thread has a run of
 // neighbouring rows and experts.
 template <typename F>
-void Experts::for_each_unit(int rows, const F& f) const {
+void Experts::for_each_unit(const F& f) const {
+  const int rows = b.inter;
   // Small enough that no thread waits long for the last.
   const int64_t panels = int64_t{used} * (rows / kPanel + 1) / (int64_t{ctx.pool.size()} * 8);
   const int step =
@@ -100,37 +100,39 @@ ExpertOperands Experts::prepare_tokens(Grain grain) const {
   return x;
 }
 
-// Of rows [slots][cols] that lie by expert already.
-ExpertOperands Experts::prepare_slots(Grain grain, const float* rows, int cols) const {
-  MINKE_CHECK(operand_bytes(grain, slots(), cols) <= work.operands_bytes);
-  const ExpertOperands x{grain, cols, space.starts, work.operands};
+// Of space.gate, whose rows lie by expert already.
+ExpertOperands Experts::prepare_gated() const {
+  const ExpertOperands x{grain(&Expert::down), b.inter, space.starts, work.operands};
+  MINKE_CHECK(operand_bytes(x.grain, slots(), b.inter) <= work.operands_bytes);
   for_each_used([&](int e) {
     const int count = x.count(e);
-    ctx.kernels.prepare(grain, rows + int64_t{space.starts[e]} * cols, cols, count, cols, {0, count},
-                        x.place(e));
+    ctx.kernels.prepare(x.grain, space.gate + int64_t{space.starts[e]} * b.inter, b.inter, count, b.inter,
+                        {0, count}, x.place(e));
   });
   return x;
 }
 
-// out[slot] = W_expert . x[slot] for every slot. `matrix` picks W.
-void Experts::linear(const ExpertOperands& x, Matrix matrix, int rows, float* out) const {
-  for_each_unit(rows, [&](int e, int first, int count, int thread) {
+// out[slot] = W_expert . x of every slot; `matrix`: gate or up.
+void Experts::linear(Matrix matrix, float* out) const {
+  const ExpertOperands x = prepare_tokens(grain(matrix));
+  for_each_unit([&](int e, int first, int count, int thread) {
     const Mat& w = mat(e, matrix);
-    MINKE_CHECK(w.rows == rows && grain_of(ctx, w) == x.grain);
+    MINKE_CHECK(w.rows == b.inter && grain_of(ctx, w) == x.grain);
     ctx.kernels.multiply(near(ctx, w, thread), first, count, x[e],
-                         out + int64_t{space.starts[e]} * rows + first, rows, false, work.scratch_of(thread));
+                         out + int64_t{space.starts[e]} * b.inter + first, b.inter, false,
+                         work.scratch_of(thread));
   });
 }
 
 // space.gate = silu(gate x) * (up x) of every slot.
 void Experts::gated() const {
   if (grain(&Expert::gate) != grain(&Expert::up)) {  // files mix formats
-    linear(prepare_tokens(grain(&Expert::gate)), &Expert::gate, b.inter, space.gate);
-    linear(prepare_tokens(grain(&Expert::up)), &Expert::up, b.inter, space.up);
+    linear(&Expert::gate, space.gate);
+    linear(&Expert::up, space.up);
     return silu_mul(ctx, space.gate, space.up, slots(), b.inter, space.gate);
   }
   const ExpertOperands x = prepare_tokens(grain(&Expert::gate));
-  for_each_unit(b.inter, [&](int e, int first, int count, int thread) {
+  for_each_unit([&](int e, int first, int count, int thread) {
     const Mat &gate = mat(e, &Expert::gate), &up = mat(e, &Expert::up);
     MINKE_CHECK(gate.rows == b.inter && up.rows == b.inter);
     MINKE_CHECK(grain_of(ctx, gate) == x.grain && grain_of(ctx, up) == x.grain);
@@ -142,30 +144,31 @@ void Experts::gated() const {
 // out[token] += weight * W_down . space.gate[slot] over the slots of each token, by ascending expert. A unit
 // is a run of W's rows of all experts, so that no two threads add to the same numbers.
 void Experts::add_down(float* out) const {
-  const ExpertOperands x = prepare_slots(grain(&Expert::down), space.gate, b.inter);
+  const ExpertOperands x = prepare_gated();
   // Two a thread: each unit reads all operands again, out of the last cache.
   const int panels = b.dim / (kPanel * ctx.pool.size() * 2), step = kPanel * std::max(panels, 1);
   ctx.pool.for_each((b.dim + step - 1) / step, 1, [&](int64_t unit, int64_t, int thread) {
     const int first = static_cast<int>(unit) * step, end = std::min(first + step, b.dim);
-    for (int i = 0; i < used; ++i) {
-      const Mat& w = mat(space.used[i], &Expert::down);
+    for (const int e : std::span(space.used, static_cast<size_t>(used))) {
+      const Mat& w = mat(e, &Expert::down);
       MINKE_CHECK(w.rows == b.dim && grain_of(ctx, w) == x.grain);
+      const Mat here = near(ctx, w, thread);
+      const Operand operand = x[e];
       for (int r = first; r < end; r += kPanel * kMaxPanels)
-        add_rows(near(ctx, w, thread), r, std::min(kPanel * kMaxPanels, end - r), x[space.used[i]],
-                 space.starts[space.used[i]], out, work.scratch_of(thread));
+        add_rows(here, r, std::min(kPanel * kMaxPanels, end - r), operand, space.starts[e], out, thread);
     }
   });
 }
 
 // Of one expert, whose first slot is `slot`: rows [first, first + count).
 void Experts::add_rows(const Mat& w, int first, int count, const Operand& x, int slot, float* out,
-                       std::byte* scratch) const {
+                       int thread) const {
+  std::byte* scratch = work.scratch_of(thread);
   float* products = reinterpret_cast<float*>(scratch + gemm_scratch_bytes(x.tokens));
   ctx.kernels.multiply(w, first, count, x, products, count, false, scratch);
-  for (int t = 0; t < x.tokens; ++t)
-    ctx.kernels.scale_add(out + int64_t{space.tokens[slot + t]} * b.dim + first,
-                          products + int64_t{t} * count, b.scale_input ? 1.0f : space.factors[slot + t],
-                          count);
+  for (int t = 0; t < x.tokens; ++t, ++slot, products += count)
+    ctx.kernels.scale_add(out + int64_t{space.tokens[slot]} * b.dim + first, products,
+                          b.scale_input ? 1.0f : space.factors[slot], count);
 }
 
 // Shows a tap the rows that meet the matrices: row_of(slot) is a slot's.

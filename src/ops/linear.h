@@ -67,7 +67,8 @@ void head_linear(const Context& ctx, const Workspace& work, int rows, const Head
 
 // What an operand of `rows` rows needs at most; wide: f32 operands are possible.
 int64_t operand_bytes_at_most(int64_t rows, int cols, bool wide);
-// What a thread needs for gemm, gated products, and head_linear.
+// What a thread needs for gemm, for products that stay with it (gated ones, those of experts), and for
+// head_linear.
 int64_t linear_scratch_bytes(int rows, int head_cols, bool wide);
 
 Grain grain_of(const Context& ctx, const Mat& w, bool exact = false);
