@@ -12,6 +12,7 @@ void minke::MINKE_FILL(gemm)(Kernels& table) { fill_gemm_avx512_vnni(table); }
 
 #else
 
+#include "kernels/float_columns.h"
 #include "kernels/simd.h"
 #include "kernels/tile_products.h"
 #include "kernels/unpack.h"
@@ -187,31 +188,6 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
   }
 }
 
-// Columns of a float format into wide[column][row]; the last few that fill no 16 bytes one by one.
-template <typename F>
-MINKE_INLINE void widen_floats(const Walk& walk, int cols, float factor, float (*wide)[kPanel]) {
-  constexpr int kColumns = 16 / F::kBytes;
-  const auto put = [&](int column, Vi bits) {
-    const Vf value = as_float(bits);
-    store(wide[column], F::kFormat == Format::f8_e4m3 ? mul(value, set1(factor)) : value);
-  };
-  int c = 0;
-  for (; c + kColumns <= cols; c += kColumns) {
-    Vi w[4], out[kColumns];
-    walk.words(c * F::kBytes, w);
-    F::columns16bytes(w, out);
-    unroll<kColumns>([&](auto j) MINKE_INLINED { put(c + j, out[j]); });
-  }
-  if (c == cols) return;
-  std::byte rest[kPanel * 16] = {};
-  for (int r = 0; r < kPanel; ++r)
-    std::memcpy(rest + 16 * r, walk.rows[r] + c * F::kBytes, static_cast<size_t>((cols - c) * F::kBytes));
-  Vi w[4], out[kColumns];
-  transpose4(Strided{rest, 16}, 0, w);
-  F::columns16bytes(w, out);
-  for (int j = 0; c + j < cols; ++j) put(c + j, out[j]);
-}
-
 template <typename F>
 void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s,
                 const Results&) {
@@ -223,14 +199,10 @@ void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* 
       const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
       const Walk walk = rows_at(w, first, here, offset, bytes, s.rows);
       prefetch_ahead<kPanel, 2>(w, first, block, bytes, 0, kPanel);
-      if constexpr (F::kFormat == Format::f8_e4m3) {  // 256 columns are two blocks of scales
-        const float* scales = w.scales + int64_t{first / kScaleBlock} * scale_blocks(w.cols) + block * 2;
-        for (int half = 0; half < cols; half += kScaleBlock)
-          widen_floats<F>(walk.group(half), std::min(kScaleBlock, cols - half), scales[half / kScaleBlock],
-                          s.wide + half);
-      } else {
-        widen_floats<F>(walk, cols, 1.0f, s.wide);
-      }
+      for_each_scale<F>(w, first, block, cols, [&](int from, int count, float factor) MINKE_INLINED {
+        for_each_column<F>(walk.group(from * F::kBytes), count, factor,
+                           [&](int column, Vf value) MINKE_INLINED { store(s.wide[from + column], value); });
+      });
       for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* out) {
         multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), block == 0,
                          out + p * T * kPanel);

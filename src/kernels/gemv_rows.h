@@ -2,21 +2,15 @@
 // How gemv reads each integer format along a row, in AVX2: one struct a format. Byte layouts: quant/blocks.h
 // and MODEL.md 4.1; offsets and signs as in unpack.h.
 //
-//   kBytes             of 256 columns, or of 32 for formats with an f32 scale per 32
-//   kOffset, kMin      what codes are above values; whether a minimum is added
-//   kSigned            codes are signed values
-//   codes              32 columns in order
-//   scale              of 32 columns, of eight rows at at[r] + offset
-//   kD, kDmin          where a block of 256 has them
-//   scales             times the token's steps, so that 16-bit lane i of both halves belongs to the 32
-//   columns
-//                      from 32 i: the low half to their first 16, the high half to their last 16
-//   plain_scales, mins 16 scales in order; minima times the token's sums, to be added over all lanes
+//   kBytes          of 32 columns under an f32 scale
+//   kOffset, kMin   what codes are above values; whether a minimum is added
+//   kSigned         codes are signed values
+//   codes           32 columns in order
+//   scale           of 32 columns, of eight rows at at[r] + offset
+//
+// Those of 256 columns: row_products.h.
 
-#include <algorithm>
-
-#include "kernels/operand.h"
-#include "kernels/simd.h"
+#include "kernels/row_products.h"
 
 namespace minke {
 namespace {
@@ -106,21 +100,6 @@ struct RowMxfp4 : Row32 {
 
 // ---- 256 columns
 
-struct Row256 {
-  static constexpr int kOffset = 0, kDmin = 0;
-  static constexpr bool kMin = false, kSigned = false;
-  // One scale per 32: both halves alike.
-  static MINKE_INLINE __m256i eight(__m128i scales16, __m128i steps) {
-    return _mm256_broadcastsi128_si256(_mm_mullo_epi16(scales16, steps));
-  }
-  // One per 16 bytes of `scales`: those of even 16s in the low half, of odd ones in the high half.
-  static MINKE_INLINE __m256i sixteen(__m128i scales, __m128i steps) {
-    const __m128i apart =
-        _mm_shuffle_epi8(scales, _mm_setr_epi8(0, 2, 4, 6, 8, 10, 12, 14, 1, 3, 5, 7, 9, 11, 13, 15));
-    return _mm256_mullo_epi16(_mm256_cvtepi8_epi16(apart), _mm256_broadcastsi128_si256(steps));
-  }
-};
-
 // The twelve bytes of Q4_K and Q5_K: eight scales, eight minima of six bits, as bytes of one word each.
 struct SixBits {
   uint64_t scales, mins;
@@ -194,9 +173,7 @@ struct RowQ6K : Row256 {
   static MINKE_INLINE __m256i scales(const uint8_t* p, __m128i steps) {
     return sixteen(load128(p + 192), steps);
   }
-  static MINKE_INLINE __m256i plain_scales(const uint8_t* p) {
-    return _mm256_cvtepi8_epi16(load128(p + 192));
-  }
+  static MINKE_INLINE __m256i above(const uint8_t* p) { return times_offset<RowQ6K>(load128(p + 192)); }
 };
 struct RowQ3K : Row256 {
   static constexpr int kBytes = 110, kD = 108, kOffset = 4;
@@ -217,7 +194,7 @@ struct RowQ3K : Row256 {
     return _mm256_or_si256(_mm256_and_si256(two, _mm256_set1_epi8(3)), _mm256_slli_epi16(third, 2));
   }
   static MINKE_INLINE __m256i scales(const uint8_t* p, __m128i steps) { return sixteen(bytes(p), steps); }
-  static MINKE_INLINE __m256i plain_scales(const uint8_t* p) { return _mm256_cvtepi8_epi16(bytes(p)); }
+  static MINKE_INLINE __m256i above(const uint8_t* p) { return times_offset<RowQ3K>(bytes(p)); }
 };
 struct RowQ2K : Row256 {
   static constexpr int kBytes = 84, kD = 80, kDmin = 82;

@@ -12,17 +12,27 @@ void minke::MINKE_FILL(gemv)(Kernels& table) { fill_gemv_avx512_vnni(table); }
 
 #elif !defined(MINKE_ISA_avx2)
 
+#include "kernels/few_floats.h"
 #include "kernels/stream.h"
+#if defined(__x86_64__)
+#include "kernels/gemv_codebooks.h"
+#endif
 
 namespace minke {
 namespace {
 
 bool gemv(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add) {
-  if (x.grain == Grain::f32 || w.interleaved) return false;
-  return with_unpacker(w.format, [&](auto f) {
+  if (w.interleaved) return false;
+  if (x.grain == Grain::f32) return few_floats(w, first_row, rows, x, out, 0, add);
+  const auto use = [&](auto f) {
     for (int r = 0; r < rows; r += kPanel)
       stream<decltype(f), 1>(w, first_row + r, std::min(kPanel, rows - r), x, 0, out + r, 0, add);
-  });
+  };
+#if defined(__x86_64__)
+  return with_plain_unpacker(w.format, use) || gemv_codebooks(w, first_row, rows, x, out, add);
+#else
+  return with_unpacker(w.format, use);
+#endif
 }
 
 }  // namespace

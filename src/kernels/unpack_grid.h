@@ -10,22 +10,31 @@
 namespace minke {
 namespace {
 
+// Entries of a codebook, one for each row.
+template <typename Entry>
+struct Entries {
+  const Entry* grid;
+  const int32_t* index;
+  MINKE_INLINE const std::byte* operator[](int r) const {
+    return reinterpret_cast<const std::byte*>(grid + index[r]);
+  }
+};
+
 // The entries at index[0] .. index[n - 1] of every row, four columns a word.
 template <int n, typename Entry>
 MINKE_INLINE void look_up(const Entry* grid, const Vi (&index)[n], Vi (&columns)[8]) {
   constexpr int kWords = sizeof(Entry) / 4;
   static_assert(n * kWords == 8);
   alignas(64) int32_t at[n][kPanel];
-  alignas(64) int32_t words[8][kPanel];
   unroll<n>([&](auto g) MINKE_INLINED { store(at[g], index[g]); });
-  for (int g = 0; g < n; ++g) {
-    for (int r = 0; r < kPanel; ++r) {
-      int32_t entry[kWords];
-      std::memcpy(entry, grid + at[g][r], sizeof entry);
-      for (int h = 0; h < kWords; ++h) words[kWords * g + h][r] = entry[h];
-    }
-  }
-  unroll<8>([&](auto k) MINKE_INLINED { columns[k] = load(words[k]); });
+  asm("" : "+m"(at));  // or GCC takes each index out of its register
+  unroll<n>([&](auto g) MINKE_INLINED {
+    const Entries<Entry> rows{grid, at[g]};
+    if constexpr (kWords == 2)
+      columns_u64(rows, 0, columns + 2 * g);
+    else
+      columns[g] = column_u32(rows, 0);
+  });
 }
 
 // offset + v, or offset - v in the bytes where `negative` has 16 and not 0; 0 < v < offset.

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <immintrin.h>
 
+#include "kernels/simd/bytes.h"
+
 namespace minke {
 namespace {
 
@@ -18,8 +20,6 @@ struct Vi {
   __m256i a, b;
 };
 
-inline __m256i load256(const void* p) { return _mm256_loadu_si256(static_cast<const __m256i*>(p)); }
-inline __m128i load128(const void* p) { return _mm_loadu_si128(static_cast<const __m128i*>(p)); }
 // All bits set in the lanes below n.
 inline __m256i first(int n) {
   return _mm256_cmpgt_epi32(_mm256_set1_epi32(n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));

@@ -1,0 +1,374 @@
+#pragma once
+// How single tokens read the formats with codebooks along a row, as row_products.h wants them. What an index
+// is made of lies in two or three places of a block, so indices and signs of all 256 columns are worked out
+// at once and written where single ones are read from. Signs turn the token's numbers, not the entries.
+
+#include <bit>
+
+#include "kernels/row_products.h"
+#include "quant/iq_tables.h"
+
+namespace minke {
+namespace {
+
+// Indices of four entries. Those of two bytes lie where they were just written: taken from there together,
+// rows were up to 15 % faster. Single bytes lie in the block: taken together, 25 % slower.
+MINKE_INLINE void four_indices(const uint8_t* p, uint64_t out[4]) {
+  unroll<4>([&](auto i) MINKE_INLINED { out[i] = p[i]; });
+}
+MINKE_INLINE void four_indices(const uint16_t* p, uint64_t out[4]) {
+  uint64_t all;
+  std::memcpy(&all, p, 8);
+  unroll<4>([&](auto i) MINKE_INLINED { out[i] = all >> 16 * i & 0xffff; });
+}
+
+// Entries of a codebook, as they follow each other in 32 columns.
+template <typename Number>
+MINKE_INLINE __m256i entries(const uint64_t* grid, const Number* index) {
+  uint64_t at[4];
+  four_indices(index, at);
+  const auto two = [&](int i) MINKE_INLINED {
+    const __m128i low = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(grid + at[i]));
+    return _mm_castps_si128(
+        _mm_loadh_pi(_mm_castsi128_ps(low), reinterpret_cast<const __m64*>(grid + at[i + 1])));
+  };
+  return _mm256_set_m128i(two(2), two(0));
+}
+template <typename Number>
+MINKE_INLINE __m256i entries(const uint32_t* grid, const Number* index) {
+  uint64_t at[8];
+  four_indices(index, at);
+  four_indices(index + 4, at + 4);
+  const auto entry = [&](int i) MINKE_INLINED { return static_cast<int32_t>(grid[at[i]]); };
+  return _mm256_setr_epi32(entry(0), entry(1), entry(2), entry(3), entry(4), entry(5), entry(6), entry(7));
+}
+
+// A shuffle within halves: byte i / 8 of four.
+MINKE_INLINE __m256i eighths() {
+  return _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
+                          2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+}
+
+// q, negative where the 32 bits at `signs` say so.
+MINKE_INLINE __m256i turned(__m256i q, const void* signs) {
+  uint32_t bits;
+  std::memcpy(&bits, signs, 4);
+#if defined(__AVX512BW__)
+  return _mm256_mask_sub_epi8(q, bits, _mm256_setzero_si256(), q);
+#else
+  const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+  const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int32_t>(bits)), eighths());
+  const __m256i negative = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+  return _mm256_sub_epi8(_mm256_xor_si256(q, negative), negative);
+#endif
+}
+
+// Seven signs in each byte with the eighth, which makes the number of negative ones even.
+MINKE_INLINE __m256i with_eighths(__m256i seven) {
+  __m256i odd = _mm256_xor_si256(seven, _mm256_srli_epi16(seven, 4));
+  odd = _mm256_xor_si256(odd, _mm256_srli_epi16(odd, 2));
+  odd = _mm256_xor_si256(odd, _mm256_srli_epi16(odd, 1));
+  return _mm256_or_si256(seven, _mm256_slli_epi16(_mm256_and_si256(odd, _mm256_set1_epi8(1)), 7));
+}
+
+// The low bytes of both's 16-bit lanes, in order.
+MINKE_INLINE __m256i low_bytes(__m256i a, __m256i b) {
+  return _mm256_permute4x64_epi64(_mm256_packus_epi16(a, b), 0xd8);
+}
+
+// Lanes of 16 bits.
+MINKE_INLINE __m256i in_turn(int a, int b, int c, int d) {
+  const auto at = [](int n, int shift) { return static_cast<uint64_t>(n) << shift; };
+  return _mm256_set1_epi64x(static_cast<int64_t>(at(a, 0) | at(b, 16) | at(c, 32) | at(d, 48)));
+}
+MINKE_INLINE __m256i odd_numbers(__m256i n) {  // 2 n + 1, in 16-bit lanes
+  return _mm256_add_epi16(_mm256_slli_epi16(n, 1), _mm256_set1_epi16(1));
+}
+
+// 16 / lanes bytes at p, each in so many lanes of 16 bits.
+template <int lanes>
+MINKE_INLINE __m256i spread(const uint8_t* p) {
+  static_assert(lanes == 2 || lanes == 4 || lanes == 8);
+  int64_t bytes = 0;
+  std::memcpy(&bytes, p, 16 / lanes);
+  const __m256i lane = _mm256_setr_epi16(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  constexpr int kBits = std::countr_zero(static_cast<unsigned>(lanes));
+  const __m256i which = _mm256_or_si256(_mm256_srli_epi16(lane, kBits), _mm256_set1_epi16(-32768));
+  return _mm256_shuffle_epi8(_mm256_set1_epi64x(bytes), which);
+}
+
+// Four words at p, each in four lanes.
+MINKE_INLINE __m256i each_four_times(const uint8_t* p) {
+  int64_t words;
+  std::memcpy(&words, p, 8);
+  const __m256i which = _mm256_setr_epi8(0, 1, 0, 1, 0, 1, 0, 1, 2, 3, 2, 3, 2, 3, 2, 3,  //
+                                         4, 5, 4, 5, 4, 5, 4, 5, 6, 7, 6, 7, 6, 7, 6, 7);
+  return _mm256_shuffle_epi8(_mm256_set1_epi64x(words), which);
+}
+
+// Sixteen indices: a byte each at p, and what is above it.
+MINKE_INLINE void put_indices(const uint8_t* p, __m256i high, uint16_t* out) {
+  const __m256i index = _mm256_or_si256(_mm256_cvtepu8_epi16(load128(p)), high);
+  _mm256_store_si256(reinterpret_cast<__m256i*>(out), index);
+}
+
+// Indices and signs have to be in memory, where the compiler would take each out of a register anew.
+template <typename At>
+MINKE_INLINE void written(At& at) {
+  asm("" : "+m"(at));
+}
+
+template <typename T>
+struct Prepared {
+  const uint8_t* p;
+  const T& ready;
+};
+
+// Words whose lower bits are the signs of 32 columns, seven for eight of them, to all 32; the highest four
+// are a scale.
+MINKE_INLINE void put_signs(__m256i words, uint32_t out[8]) {
+  const auto bits = [&](__m256i moved, int mask)
+                        MINKE_INLINED { return _mm256_and_si256(moved, _mm256_set1_epi32(mask)); };
+  const __m256i seven = _mm256_or_si256(_mm256_or_si256(bits(words, 0x7f),  //
+                                                        bits(_mm256_slli_epi32(words, 1), 0x7f00)),
+                                        _mm256_or_si256(bits(_mm256_slli_epi32(words, 2), 0x7f0000),
+                                                        bits(_mm256_slli_epi32(words, 3), 0x7f000000)));
+  _mm256_store_si256(reinterpret_cast<__m256i*>(out), with_eighths(seven));
+}
+MINKE_INLINE __m128i odd_tops(__m256i words) {
+  const __m256i four = _mm256_srli_epi32(words, 28);
+  const __m256i in_order = _mm256_permute4x64_epi64(_mm256_packs_epi32(four, four), 0xd8);
+  return _mm256_castsi256_si128(odd_numbers(in_order));
+}
+// Scales of four bits in so many bytes at p.
+MINKE_INLINE __m128i odd_nibbles(const uint8_t* p, size_t count) {
+  int64_t all = 0;
+  std::memcpy(&all, p, count);
+  const __m128i bytes = _mm_cvtsi64_si128(all), low = _mm_set1_epi8(15);
+  const __m128i four =
+      _mm_unpacklo_epi8(_mm_and_si128(bytes, low), _mm_and_si128(_mm_srli_epi16(bytes, 4), low));
+  return _mm_add_epi8(_mm_add_epi8(four, four), _mm_set1_epi8(1));
+}
+
+struct RowIq2Xxs : Row256 {
+  static constexpr int kBytes = 66;
+  static constexpr float kPower = 0.125f;
+  struct Ready {
+    alignas(32) uint32_t signs[8];
+    alignas(16) uint16_t scales[8];
+  };
+  using At = Prepared<Ready>;
+  static MINKE_INLINE __m256i words(const uint8_t* p) {  // the second of every eight bytes
+    const __m256 a = _mm256_castsi256_ps(load256(p + 2)), b = _mm256_castsi256_ps(load256(p + 34));
+    return _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8);
+  }
+  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) { take(words(p), ready); }
+  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
+  static MINKE_INLINE __m256i codes(const At& at, int i) {
+    return entries(kIq2XxsGrid.data(), at.p + 2 + 8 * i);
+  }
+  static MINKE_INLINE __m256i signed_columns(const At& at, int i, __m256i q) {
+    return turned(q, at.ready.signs + i);
+  }
+  static MINKE_INLINE __m256i scales(const At& at, __m128i steps) {
+    return eight(load128(at.ready.scales), steps);
+  }
+
+ protected:
+  static MINKE_INLINE void take(__m256i words, Ready& ready) {
+    put_signs(words, ready.signs);
+    _mm_store_si128(reinterpret_cast<__m128i*>(ready.scales), odd_tops(words));
+    written(ready);
+  }
+};
+
+struct RowIq3Xxs : RowIq2Xxs {
+  static constexpr int kBytes = 98;
+  static constexpr float kPower = 0.25f;
+  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) { take(load256(p + 66), ready); }
+  static MINKE_INLINE __m256i codes(const At& at, int i) {
+    return entries(kIq3XxsGrid.data(), at.p + 2 + 8 * i);
+  }
+};
+
+struct RowIq2Xs : Row256 {
+  static constexpr int kBytes = 74;
+  static constexpr float kPower = 0.125f;
+  struct Ready {
+    alignas(32) uint16_t index[32];
+    alignas(32) uint32_t signs[8];
+  };
+  using At = Prepared<Ready>;
+  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
+    __m256i seven[2];
+    unroll<2>([&](auto h) MINKE_INLINED {
+      const __m256i words = load256(p + 2 + 32 * h);
+      _mm256_store_si256(reinterpret_cast<__m256i*>(ready.index + 16 * h),
+                         _mm256_and_si256(words, _mm256_set1_epi16(511)));
+      seven[h] = _mm256_srli_epi16(words, 9);
+    });
+    _mm256_store_si256(reinterpret_cast<__m256i*>(ready.signs), with_eighths(low_bytes(seven[0], seven[1])));
+    written(ready);
+  }
+  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
+  static MINKE_INLINE __m256i codes(const At& at, int i) {
+    return entries(kIq2XsGrid.data(), at.ready.index + 4 * i);
+  }
+  static MINKE_INLINE __m256i signed_columns(const At& at, int i, __m256i q) {
+    return turned(q, at.ready.signs + i);
+  }
+  static MINKE_INLINE __m256i scales(const At& at, __m128i steps) {
+    return sixteen(odd_nibbles(at.p + 66, 8), steps);
+  }
+};
+
+struct RowIq2S : Row256 {
+  static constexpr int kBytes = 82;
+  static constexpr float kPower = 0.125f;
+  struct Ready {
+    alignas(32) uint16_t index[32];
+  };
+  using At = Prepared<Ready>;
+  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
+    unroll<2>([&](auto h) MINKE_INLINED {
+      const __m256i high = _mm256_mullo_epi16(spread<4>(p + 66 + 4 * h), in_turn(256, 64, 16, 4));
+      put_indices(p + 2 + 16 * h, _mm256_and_si256(high, _mm256_set1_epi16(0x300)), ready.index + 16 * h);
+    });
+    written(ready);
+  }
+  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
+  static MINKE_INLINE __m256i codes(const At& at, int i) {
+    return entries(kIq2SGrid.data(), at.ready.index + 4 * i);
+  }
+  static MINKE_INLINE __m256i signed_columns(const At& at, int i, __m256i q) {
+    return turned(q, at.p + 34 + 4 * i);
+  }
+  static MINKE_INLINE __m256i scales(const At& at, __m128i steps) {
+    return sixteen(odd_nibbles(at.p + 74, 8), steps);
+  }
+};
+
+struct RowIq3S : Row256 {
+  static constexpr int kBytes = 110;
+  struct Ready {
+    alignas(32) uint16_t index[64];
+  };
+  using At = Prepared<Ready>;
+  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
+    const __m256i bit = _mm256_setr_epi16(256, 128, 64, 32, 16, 8, 4, 2, 256, 128, 64, 32, 16, 8, 4, 2);
+    unroll<4>([&](auto h) MINKE_INLINED {
+      const __m256i high = _mm256_mullo_epi16(spread<8>(p + 66 + 2 * h), bit);
+      put_indices(p + 2 + 16 * h, _mm256_and_si256(high, _mm256_set1_epi16(0x100)), ready.index + 16 * h);
+    });
+    written(ready);
+  }
+  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
+  static MINKE_INLINE __m256i codes(const At& at, int i) {
+    return entries(kIq3SGrid.data(), at.ready.index + 8 * i);
+  }
+  static MINKE_INLINE __m256i signed_columns(const At& at, int i, __m256i q) {
+    return turned(q, at.p + 74 + 4 * i);
+  }
+  static MINKE_INLINE __m256i scales(const At& at, __m128i steps) {
+    return eight(_mm_cvtepu8_epi16(odd_nibbles(at.p + 106, 4)), steps);
+  }
+};
+
+// ---- values are 8 (-1, 0, 1) +- 1, entries 0, 1 and 2
+
+struct RowIq1S : Row256 {
+  static constexpr int kBytes = 50, kOffset = 1;
+  static constexpr float kPower = 0.125f;
+  struct Ready {
+    alignas(32) uint16_t index[32];
+  };
+  using At = Prepared<Ready>;
+  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
+    unroll<2>([&](auto h) MINKE_INLINED {
+      // The three bits of an index's top are at 0, 3, 6 and 9.
+      const __m256i words = each_four_times(p + 34 + 8 * h);
+      const __m256i high = _mm256_blend_epi16(_mm256_mullo_epi16(words, in_turn(256, 32, 4, 0)),
+                                              _mm256_srli_epi16(words, 1), 0x88);
+      put_indices(p + 2 + 16 * h, _mm256_and_si256(high, _mm256_set1_epi16(0x700)), ready.index + 16 * h);
+    });
+    written(ready);
+  }
+  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
+  static MINKE_INLINE __m256i codes(const At& at, int i) {
+    return entries(kIq1Grid.data(), at.ready.index + 4 * i);
+  }
+  static MINKE_INLINE __m128i plain_scales(const At& at) {
+    const __m128i three = _mm_and_si128(_mm_srli_epi16(load128(at.p + 34), 12), _mm_set1_epi16(7));
+    return _mm_add_epi16(_mm_slli_epi16(three, 1), _mm_set1_epi16(1));
+  }
+  static MINKE_INLINE __m256i scales(const At& at, __m128i steps) {
+    return eight(_mm_slli_epi16(plain_scales(at), 3), steps);
+  }
+  static MINKE_INLINE __m256i above(const At& at) {  // 8 for the entry, less what it moves up: -1 or 1
+    const __m128i move = _mm_or_si128(_mm_srai_epi16(load128(at.p + 34), 15), _mm_set1_epi16(1));
+    const __m128i each = _mm_mullo_epi16(plain_scales(at), _mm_sub_epi16(_mm_set1_epi16(8), move));
+    return _mm256_set_m128i(_mm_unpackhi_epi16(each, each), _mm_unpacklo_epi16(each, each));
+  }
+};
+
+// Moves are of eight columns, which the token has no sums of, so they are added to entries.
+struct RowIq1M : Row256 {
+  static constexpr int kBytes = 56, kD = -1, kOffset = 16;
+  static constexpr float kPower = 0.125f;
+  struct Ready {
+    alignas(32) uint16_t index[32];
+    alignas(32) uint8_t above[32];  // of eight columns each: 9, or 7 where they move down
+  };
+  using At = Prepared<Ready>;
+  static MINKE_INLINE uint16_t d(const uint8_t* p) {  // four bits in each of four words
+    uint16_t w[4];
+    std::memcpy(w, p + 48, sizeof w);
+    return static_cast<uint16_t>(w[0] >> 12 | (w[1] >> 8 & 0xf0) | (w[2] >> 4 & 0xf00) | (w[3] & 0xf000));
+  }
+  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
+    __m256i above[2];
+    unroll<2>([&](auto h) MINKE_INLINED {
+      const __m256i four = _mm256_mullo_epi16(spread<2>(p + 32 + 8 * h), in_turn(256, 16, 256, 16));
+      put_indices(p + 16 * h, _mm256_and_si256(four, _mm256_set1_epi16(0x700)), ready.index + 16 * h);
+      const __m256i down = _mm256_and_si256(_mm256_srli_epi16(four, 10), _mm256_set1_epi16(2));
+      above[h] = _mm256_sub_epi16(_mm256_set1_epi16(9), down);
+    });
+    _mm256_store_si256(reinterpret_cast<__m256i*>(ready.above), low_bytes(above[0], above[1]));
+    written(ready);
+  }
+  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
+  static MINKE_INLINE __m256i codes(const At& at, int i) {
+    int32_t four;
+    std::memcpy(&four, at.ready.above + 4 * i, 4);
+    const __m256i above = _mm256_shuffle_epi8(_mm256_set1_epi32(four), eighths());
+    return _mm256_add_epi8(_mm256_slli_epi16(entries(kIq1Grid.data(), at.ready.index + 4 * i), 3), above);
+  }
+  static MINKE_INLINE __m256i plain_scales(const At& at) {  // three bits at 0, 3, 6 and 9
+    const __m256i top =
+        _mm256_mullo_epi16(each_four_times(at.p + 48), in_turn(1 << 13, 1 << 10, 1 << 7, 1 << 4));
+    return odd_numbers(_mm256_srli_epi16(top, 13));
+  }
+  static MINKE_INLINE __m256i scales(const At& at, __m128i steps) {
+    const __m256i each = plain_scales(at);
+    return sixteen(_mm256_castsi256_si128(low_bytes(each, each)), steps);
+  }
+  static MINKE_INLINE __m256i above(const At& at) { return _mm256_slli_epi16(plain_scales(at), 4); }
+};
+
+// gemv for these formats; false for others.
+MINKE_INLINE bool gemv_codebooks(const Mat& w, int first_row, int rows, const Operand& x, float* out,
+                                 bool add) {
+  switch (w.format) {
+    case Format::iq1_s: gemv_integer<RowIq1S>(w, first_row, rows, x, out, add); return true;
+    case Format::iq1_m: gemv_integer<RowIq1M>(w, first_row, rows, x, out, add); return true;
+    case Format::iq2_xxs: gemv_integer<RowIq2Xxs>(w, first_row, rows, x, out, add); return true;
+    case Format::iq2_xs: gemv_integer<RowIq2Xs>(w, first_row, rows, x, out, add); return true;
+    case Format::iq2_s: gemv_integer<RowIq2S>(w, first_row, rows, x, out, add); return true;
+    case Format::iq3_xxs: gemv_integer<RowIq3Xxs>(w, first_row, rows, x, out, add); return true;
+    case Format::iq3_s: gemv_integer<RowIq3S>(w, first_row, rows, x, out, add); return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+}  // namespace minke
