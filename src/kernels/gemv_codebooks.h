@@ -124,22 +124,25 @@ struct Prepared {
   const T& ready;
 };
 
-// Words whose lower bits are the signs of 32 columns, seven for eight of them, to all 32; the highest four
-// are a scale.
-MINKE_INLINE void put_signs(__m256i words, uint32_t out[8]) {
-  const auto bits = [&](__m256i moved, int mask)
-                        MINKE_INLINED { return _mm256_and_si256(moved, _mm256_set1_epi32(mask)); };
-  const __m256i seven = _mm256_or_si256(_mm256_or_si256(bits(words, 0x7f),  //
-                                                        bits(_mm256_slli_epi32(words, 1), 0x7f00)),
-                                        _mm256_or_si256(bits(_mm256_slli_epi32(words, 2), 0x7f0000),
-                                                        bits(_mm256_slli_epi32(words, 3), 0x7f000000)));
-  _mm256_store_si256(reinterpret_cast<__m256i*>(out), with_eighths(seven));
-}
-MINKE_INLINE __m128i odd_tops(__m256i words) {
-  const __m256i four = _mm256_srli_epi32(words, 28);
-  const __m256i in_order = _mm256_permute4x64_epi64(_mm256_packs_epi32(four, four), 0xd8);
-  return _mm256_castsi256_si128(odd_numbers(in_order));
-}
+// What words hold: the signs of 32 columns in the lower bits, seven for eight of them; a scale in the highest
+// four.
+struct SignsAndScales {
+  alignas(32) uint32_t signs[8];
+  alignas(16) uint16_t scales[8];
+  MINKE_INLINE void take(__m256i words) {
+    const auto bits = [&](__m256i moved, int mask)
+                          MINKE_INLINED { return _mm256_and_si256(moved, _mm256_set1_epi32(mask)); };
+    const __m256i seven = _mm256_or_si256(_mm256_or_si256(bits(words, 0x7f),  //
+                                                          bits(_mm256_slli_epi32(words, 1), 0x7f00)),
+                                          _mm256_or_si256(bits(_mm256_slli_epi32(words, 2), 0x7f0000),
+                                                          bits(_mm256_slli_epi32(words, 3), 0x7f000000)));
+    _mm256_store_si256(reinterpret_cast<__m256i*>(signs), with_eighths(seven));
+    const __m256i four = _mm256_srli_epi32(words, 28);
+    const __m256i in_order = _mm256_permute4x64_epi64(_mm256_packs_epi32(four, four), 0xd8);
+    _mm_store_si128(reinterpret_cast<__m128i*>(scales), _mm256_castsi256_si128(odd_numbers(in_order)));
+  }
+};
+
 // Scales of four bits in so many bytes at p.
 MINKE_INLINE __m128i odd_nibbles(const uint8_t* p, size_t count) {
   int64_t all = 0;
@@ -153,16 +156,14 @@ MINKE_INLINE __m128i odd_nibbles(const uint8_t* p, size_t count) {
 struct RowIq2Xxs : Row256 {
   static constexpr int kBytes = 66;
   static constexpr float kPower = 0.125f;
-  struct Ready {
-    alignas(32) uint32_t signs[8];
-    alignas(16) uint16_t scales[8];
-  };
+  using Ready = SignsAndScales;
   using At = Prepared<Ready>;
-  static MINKE_INLINE __m256i words(const uint8_t* p) {  // the second of every eight bytes
+  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
+    // Four indices and a word in turn.
     const __m256 a = _mm256_castsi256_ps(load256(p + 2)), b = _mm256_castsi256_ps(load256(p + 34));
-    return _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8);
+    ready.take(_mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8));
+    written(ready);
   }
-  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) { take(words(p), ready); }
   static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
   static MINKE_INLINE __m256i codes(const At& at, int i) {
     return entries(kIq2XxsGrid.data(), at.p + 2 + 8 * i);
@@ -172,22 +173,6 @@ struct RowIq2Xxs : Row256 {
   }
   static MINKE_INLINE __m256i scales(const At& at, __m128i steps) {
     return eight(load128(at.ready.scales), steps);
-  }
-
- protected:
-  static MINKE_INLINE void take(__m256i words, Ready& ready) {
-    put_signs(words, ready.signs);
-    _mm_store_si128(reinterpret_cast<__m128i*>(ready.scales), odd_tops(words));
-    written(ready);
-  }
-};
-
-struct RowIq3Xxs : RowIq2Xxs {
-  static constexpr int kBytes = 98;
-  static constexpr float kPower = 0.25f;
-  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) { take(load256(p + 66), ready); }
-  static MINKE_INLINE __m256i codes(const At& at, int i) {
-    return entries(kIq3XxsGrid.data(), at.p + 2 + 8 * i);
   }
 };
 
@@ -248,24 +233,116 @@ struct RowIq2S : Row256 {
   }
 };
 
-struct RowIq3S : Row256 {
-  static constexpr int kBytes = 110;
+// ---- entries of four columns
+
+#if defined(__AVX512BW__)
+// The values of a block, looked up 32 entries at a time: a third fewer instructions than entry by entry.
+struct Iq3Codes {
+  alignas(64) uint8_t code[kBlock];
+
+  MINKE_INLINE __m256i codes(const std::array<uint32_t, 256>&, int i) const { return load256(code + 32 * i); }
+  MINKE_INLINE __m256i codes(const std::array<uint32_t, 512>&, int i) const { return load256(code + 32 * i); }
+  // index: a byte each. ninth: one more bit each, for codebooks of 512.
+  template <size_t n>
+  MINKE_INLINE void look_up(const std::array<uint16_t, n>& numbers, const std::array<uint8_t, 8>& values,
+                            const uint8_t* index, const uint8_t* ninth) {
+    const __m128i eight = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(values.data()));
+    const __m512i value = _mm512_broadcast_i32x4(eight), low = _mm512_set1_epi8(7);
+    // In each quarter, four of the first sixteen entries and four of the last.
+    const __m512i order = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+    unroll<2>([&](auto h) MINKE_INLINED {
+      __m512i at = _mm512_cvtepu8_epi16(load256(index + 32 * h));
+      if constexpr (n == 512) {
+        uint32_t bits;
+        std::memcpy(&bits, ninth + 4 * h, 4);
+        at = _mm512_mask_add_epi16(at, bits, at, _mm512_set1_epi16(256));
+      }
+      const __m512i four = numbers_at(numbers, _mm512_permutexvar_epi64(order, at));
+      const __m512i even = _mm512_and_si512(four, low),
+                    odd = _mm512_and_si512(_mm512_srli_epi16(four, 4), low);
+      uint8_t* to = code + 128 * h;
+      _mm512_store_si512(to, _mm512_shuffle_epi8(value, _mm512_unpacklo_epi8(even, odd)));
+      _mm512_store_si512(to + 64, _mm512_shuffle_epi8(value, _mm512_unpackhi_epi8(even, odd)));
+    });
+  }
+
+ private:
+  template <size_t n>
+  static MINKE_INLINE __m512i numbers_at(const std::array<uint16_t, n>& numbers, __m512i at) {
+    const auto of_64 = [&](int i) MINKE_INLINED {
+      const uint16_t* p = numbers.data() + 64 * i;
+      return _mm512_permutex2var_epi16(_mm512_loadu_si512(p), at, _mm512_loadu_si512(p + 32));
+    };
+    const auto where = [&](int bit) MINKE_INLINED {
+      return _mm512_test_epi16_mask(at, _mm512_set1_epi16(static_cast<short>(bit)));
+    };
+    const __mmask32 second = where(64), last = where(128);
+    const auto of_256 = [&](int i) MINKE_INLINED {
+      const __m512i a = _mm512_mask_mov_epi16(of_64(i), second, of_64(i + 1));
+      const __m512i b = _mm512_mask_mov_epi16(of_64(i + 2), second, of_64(i + 3));
+      return _mm512_mask_mov_epi16(a, last, b);
+    };
+    if constexpr (n == 256)
+      return of_256(0);
+    else
+      return _mm512_mask_mov_epi16(of_256(0), where(256), of_256(4));
+  }
+};
+#else
+struct Iq3Codes {
+  alignas(32) uint16_t index[64];
+
+  template <size_t n>
+  MINKE_INLINE __m256i codes(const std::array<uint32_t, n>& grid, int i) const {
+    return entries(grid.data(), index + 8 * i);
+  }
+  template <size_t n>
+  MINKE_INLINE void look_up(const std::array<uint16_t, n>&, const std::array<uint8_t, 8>&, const uint8_t* low,
+                            const uint8_t* ninth) {
+    const __m256i bit = _mm256_setr_epi16(256, 128, 64, 32, 16, 8, 4, 2, 256, 128, 64, 32, 16, 8, 4, 2);
+    unroll<4>([&](auto h) MINKE_INLINED {
+      __m256i high = _mm256_setzero_si256();
+      if constexpr (n == 512)
+        high = _mm256_and_si256(_mm256_mullo_epi16(spread<8>(ninth + 2 * h), bit), _mm256_set1_epi16(256));
+      put_indices(low + 16 * h, high, index + 16 * h);
+    });
+  }
+};
+#endif
+
+struct RowIq3Xxs : Row256 {
+  static constexpr int kBytes = 98;
+  static constexpr float kPower = 0.25f;
   struct Ready {
-    alignas(32) uint16_t index[64];
+    Iq3Codes columns;
+    SignsAndScales rest;
   };
   using At = Prepared<Ready>;
   static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
-    const __m256i bit = _mm256_setr_epi16(256, 128, 64, 32, 16, 8, 4, 2, 256, 128, 64, 32, 16, 8, 4, 2);
-    unroll<4>([&](auto h) MINKE_INLINED {
-      const __m256i high = _mm256_mullo_epi16(spread<8>(p + 66 + 2 * h), bit);
-      put_indices(p + 2 + 16 * h, _mm256_and_si256(high, _mm256_set1_epi16(0x100)), ready.index + 16 * h);
-    });
+    ready.columns.look_up(kIq3XxsNumbers, kIq3XxsValues, p + 2, nullptr);
+    ready.rest.take(load256(p + 66));
     written(ready);
   }
   static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
-  static MINKE_INLINE __m256i codes(const At& at, int i) {
-    return entries(kIq3SGrid.data(), at.ready.index + 8 * i);
+  static MINKE_INLINE __m256i codes(const At& at, int i) { return at.ready.columns.codes(kIq3XxsGrid, i); }
+  static MINKE_INLINE __m256i signed_columns(const At& at, int i, __m256i q) {
+    return turned(q, at.ready.rest.signs + i);
   }
+  static MINKE_INLINE __m256i scales(const At& at, __m128i steps) {
+    return eight(load128(at.ready.rest.scales), steps);
+  }
+};
+
+struct RowIq3S : Row256 {
+  static constexpr int kBytes = 110;
+  using Ready = Iq3Codes;
+  using At = Prepared<Ready>;
+  static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
+    ready.look_up(kIq3SNumbers, kIq3SValues, p + 2, p + 66);
+    written(ready);
+  }
+  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
+  static MINKE_INLINE __m256i codes(const At& at, int i) { return at.ready.codes(kIq3SGrid, i); }
   static MINKE_INLINE __m256i signed_columns(const At& at, int i, __m256i q) {
     return turned(q, at.p + 74 + 4 * i);
   }

@@ -339,17 +339,27 @@ consteval std::array<Entry, n> spread(const uint16_t (&packed)[n], std::array<ui
   return grid;
 }
 
+template <size_t n>
+consteval std::array<uint16_t, n> in_four_bits(const uint16_t (&packed)[n]) {
+  std::array<uint16_t, n> numbers{};
+  for (size_t i = 0; i < n; ++i)
+    for (int k = 0; k < 4; ++k) numbers[i] |= static_cast<uint16_t>((packed[i] >> 3 * k & 7) << 4 * k);
+  return numbers;
+}
+
 constexpr std::array<uint8_t, 4> kValues2 = {8, 25, 43}, kValues1 = {0, 1, 2};
-constexpr std::array<uint8_t, 8> kValues3Xxs = {4, 12, 20, 28, 36, 44, 52, 62};
-constexpr std::array<uint8_t, 8> kValues3S = {1, 3, 5, 7, 9, 11, 13, 15};
 
 }  // namespace
 
 constexpr std::array<uint64_t, 256> kIq2XxsGrid = spread<uint64_t, 2>(kIq2Xxs, kValues2);
 constexpr std::array<uint64_t, 512> kIq2XsGrid = spread<uint64_t, 2>(kIq2Xs, kValues2);
 constexpr std::array<uint64_t, 1024> kIq2SGrid = spread<uint64_t, 2>(kIq2S, kValues2);
-constexpr std::array<uint32_t, 256> kIq3XxsGrid = spread<uint32_t, 3>(kIq3Xxs, kValues3Xxs);
-constexpr std::array<uint32_t, 512> kIq3SGrid = spread<uint32_t, 3>(kIq3S, kValues3S);
+constexpr std::array<uint8_t, 8> kIq3XxsValues = {4, 12, 20, 28, 36, 44, 52, 62};
+constexpr std::array<uint8_t, 8> kIq3SValues = {1, 3, 5, 7, 9, 11, 13, 15};
+constexpr std::array<uint16_t, 256> kIq3XxsNumbers = in_four_bits(kIq3Xxs);
+constexpr std::array<uint16_t, 512> kIq3SNumbers = in_four_bits(kIq3S);
+constexpr std::array<uint32_t, 256> kIq3XxsGrid = spread<uint32_t, 3>(kIq3Xxs, kIq3XxsValues);
+constexpr std::array<uint32_t, 512> kIq3SGrid = spread<uint32_t, 3>(kIq3S, kIq3SValues);
 constexpr std::array<uint64_t, 2048> kIq1Grid = spread<uint64_t, 2>(kIq1, kValues1);
 
 }  // namespace minke
