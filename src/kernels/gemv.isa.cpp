@@ -1,6 +1,5 @@
-// One token: rows of a matrix as they lie in memory, each multiplied along its columns. What gemm would give,
-// to the bit: integers within a block, then the same f32 steps in the same order. Built for AVX2 alone, which
-// every wider x86 has too; elsewhere gemm does single tokens as well.
+// One token on AVX2: rows of a matrix as they lie in memory, each multiplied along its columns
+// (row_products.h); here the formats of 32 columns. Wider instruction sets and NEON: stream.isa.cpp.
 
 #include "kernels/tables.h"
 

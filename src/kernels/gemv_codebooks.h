@@ -118,6 +118,7 @@ MINKE_INLINE void written(At& at) {
   asm("" : "+m"(at));
 }
 
+// A block, and what was made ready of it.
 template <typename T>
 struct Prepared {
   const uint8_t* p;
