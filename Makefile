@@ -66,7 +66,8 @@ test-arm:  ## the kernels built for AArch64, tested under qemu
 	@tools/install_packages build arm
 	@tools/fetch_arm_libraries build/arm/libraries
 	@tools/build arm
-	@$(CTEST) --test-dir build/arm
+	@# qemu does not tell what is present of mapped files.
+	@GTEST_FILTER=-ResidenceTest.WhatWasTouchedIsPresent $(CTEST) --test-dir build/arm
 
 test-real:  ## tests with real models (fetches 1.7 GB)
 	@tools/install_packages build fetch test
