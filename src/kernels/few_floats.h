@@ -48,8 +48,8 @@ void multiply_floats(const Mat& w, int first, int rows, const std::byte* data, i
 // All tokens of x, in no more than two tiles: for the second one weights come from L2, and with three a panel
 // is faster.
 template <typename F>
-bool few_floats(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
-                bool add) {
+bool few_floats_of(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
+                   bool add) {
   for (int r = 0; r < rows; r += kPanel)
     for_each_tile(0, x.tokens, [&](auto T, int t) MINKE_INLINED {
       multiply_floats<F, T>(w, first_row + r, std::min(kPanel, rows - r), x.data + kFloatTokenBytes * t,
@@ -63,10 +63,10 @@ MINKE_INLINE bool few_floats(const Mat& w, int first_row, int rows, const Operan
                              int64_t stride, bool add) {
   if (x.tokens / kTokenTile + std::popcount(static_cast<unsigned>(x.tokens % kTokenTile)) > 2) return false;
   switch (w.format) {
-    case Format::f32: return few_floats<UnpackF32>(w, first_row, rows, x, out, stride, add);
-    case Format::f16: return few_floats<UnpackF16>(w, first_row, rows, x, out, stride, add);
-    case Format::bf16: return few_floats<UnpackBf16>(w, first_row, rows, x, out, stride, add);
-    case Format::f8_e4m3: return few_floats<UnpackF8>(w, first_row, rows, x, out, stride, add);
+    case Format::f32: return few_floats_of<UnpackF32>(w, first_row, rows, x, out, stride, add);
+    case Format::f16: return few_floats_of<UnpackF16>(w, first_row, rows, x, out, stride, add);
+    case Format::bf16: return few_floats_of<UnpackBf16>(w, first_row, rows, x, out, stride, add);
+    case Format::f8_e4m3: return few_floats_of<UnpackF8>(w, first_row, rows, x, out, stride, add);
     default: return false;
   }
 }

@@ -43,12 +43,6 @@ MINKE_INLINE __m256i entries(const uint32_t* grid, const Number* index) {
   return _mm256_setr_epi32(entry(0), entry(1), entry(2), entry(3), entry(4), entry(5), entry(6), entry(7));
 }
 
-// A shuffle within halves: byte i / 8 of four.
-MINKE_INLINE __m256i eighths() {
-  return _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
-                          2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
-}
-
 // q, negative where the 32 bits at `signs` say so.
 MINKE_INLINE __m256i turned(__m256i q, const void* signs) {
   uint32_t bits;
@@ -56,9 +50,7 @@ MINKE_INLINE __m256i turned(__m256i q, const void* signs) {
 #if defined(__AVX512BW__)
   return _mm256_mask_sub_epi8(q, bits, _mm256_setzero_si256(), q);
 #else
-  const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
-  const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int32_t>(bits)), eighths());
-  const __m256i negative = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+  const __m256i negative = bytes_of_bits(bits);
   return _mm256_sub_epi8(_mm256_xor_si256(q, negative), negative);
 #endif
 }
@@ -118,11 +110,25 @@ MINKE_INLINE void written(At& at) {
   asm("" : "+m"(at));
 }
 
-// A block, and what was made ready of it.
-template <typename T>
-struct Prepared {
-  const uint8_t* p;
-  const T& ready;
+// A format of whose blocks R is made ready before.
+template <typename R>
+struct PreparedRow : Row256 {
+  using Ready = R;
+  struct At {
+    const uint8_t* p;  // the block
+    const R& ready;
+  };
+  static MINKE_INLINE At at(const uint8_t* p, const R& ready) { return {p, ready}; }
+};
+
+struct Indices {
+  alignas(32) uint16_t index[32];
+};
+struct IndicesAndSigns : Indices {
+  alignas(32) uint32_t signs[8];
+};
+struct IndicesAndMoves : Indices {
+  alignas(32) uint8_t above[32];  // of eight columns each: 9, or 7 where they move down
 };
 
 // What words hold: the signs of 32 columns in the lower bits, seven for eight of them; a scale in the highest
@@ -154,18 +160,15 @@ MINKE_INLINE __m128i odd_nibbles(const uint8_t* p, size_t count) {
   return _mm_add_epi8(_mm_add_epi8(four, four), _mm_set1_epi8(1));
 }
 
-struct RowIq2Xxs : Row256 {
+struct RowIq2Xxs : PreparedRow<SignsAndScales> {
   static constexpr int kBytes = 66;
   static constexpr float kPower = 0.125f;
-  using Ready = SignsAndScales;
-  using At = Prepared<Ready>;
   static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
     // Four indices and a word in turn.
     const __m256 a = _mm256_castsi256_ps(load256(p + 2)), b = _mm256_castsi256_ps(load256(p + 34));
     ready.take(_mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8));
     written(ready);
   }
-  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
   static MINKE_INLINE __m256i codes(const At& at, int i) {
     return entries(kIq2XxsGrid.data(), at.p + 2 + 8 * i);
   }
@@ -177,14 +180,9 @@ struct RowIq2Xxs : Row256 {
   }
 };
 
-struct RowIq2Xs : Row256 {
+struct RowIq2Xs : PreparedRow<IndicesAndSigns> {
   static constexpr int kBytes = 74;
   static constexpr float kPower = 0.125f;
-  struct Ready {
-    alignas(32) uint16_t index[32];
-    alignas(32) uint32_t signs[8];
-  };
-  using At = Prepared<Ready>;
   static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
     __m256i seven[2];
     unroll<2>([&](auto h) MINKE_INLINED {
@@ -196,7 +194,6 @@ struct RowIq2Xs : Row256 {
     _mm256_store_si256(reinterpret_cast<__m256i*>(ready.signs), with_eighths(low_bytes(seven[0], seven[1])));
     written(ready);
   }
-  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
   static MINKE_INLINE __m256i codes(const At& at, int i) {
     return entries(kIq2XsGrid.data(), at.ready.index + 4 * i);
   }
@@ -208,13 +205,9 @@ struct RowIq2Xs : Row256 {
   }
 };
 
-struct RowIq2S : Row256 {
+struct RowIq2S : PreparedRow<Indices> {
   static constexpr int kBytes = 82;
   static constexpr float kPower = 0.125f;
-  struct Ready {
-    alignas(32) uint16_t index[32];
-  };
-  using At = Prepared<Ready>;
   static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
     unroll<2>([&](auto h) MINKE_INLINED {
       const __m256i high = _mm256_mullo_epi16(spread<4>(p + 66 + 4 * h), in_turn(256, 64, 16, 4));
@@ -222,7 +215,6 @@ struct RowIq2S : Row256 {
     });
     written(ready);
   }
-  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
   static MINKE_INLINE __m256i codes(const At& at, int i) {
     return entries(kIq2SGrid.data(), at.ready.index + 4 * i);
   }
@@ -311,20 +303,18 @@ struct Iq3Codes {
 };
 #endif
 
-struct RowIq3Xxs : Row256 {
+struct Iq3ColumnsAndSigns {
+  Iq3Codes columns;
+  SignsAndScales rest;
+};
+struct RowIq3Xxs : PreparedRow<Iq3ColumnsAndSigns> {
   static constexpr int kBytes = 98;
   static constexpr float kPower = 0.25f;
-  struct Ready {
-    Iq3Codes columns;
-    SignsAndScales rest;
-  };
-  using At = Prepared<Ready>;
   static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
     ready.columns.look_up(kIq3XxsNumbers, kIq3XxsValues, p + 2, nullptr);
     ready.rest.take(load256(p + 66));
     written(ready);
   }
-  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
   static MINKE_INLINE __m256i codes(const At& at, int i) { return at.ready.columns.codes(kIq3XxsGrid, i); }
   static MINKE_INLINE __m256i signed_columns(const At& at, int i, __m256i q) {
     return turned(q, at.ready.rest.signs + i);
@@ -334,15 +324,12 @@ struct RowIq3Xxs : Row256 {
   }
 };
 
-struct RowIq3S : Row256 {
+struct RowIq3S : PreparedRow<Iq3Codes> {
   static constexpr int kBytes = 110;
-  using Ready = Iq3Codes;
-  using At = Prepared<Ready>;
   static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
     ready.look_up(kIq3SNumbers, kIq3SValues, p + 2, p + 66);
     written(ready);
   }
-  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
   static MINKE_INLINE __m256i codes(const At& at, int i) { return at.ready.codes(kIq3SGrid, i); }
   static MINKE_INLINE __m256i signed_columns(const At& at, int i, __m256i q) {
     return turned(q, at.p + 74 + 4 * i);
@@ -354,13 +341,9 @@ struct RowIq3S : Row256 {
 
 // ---- values are 8 (-1, 0, 1) +- 1, entries 0, 1 and 2
 
-struct RowIq1S : Row256 {
+struct RowIq1S : PreparedRow<Indices> {
   static constexpr int kBytes = 50, kOffset = 1;
   static constexpr float kPower = 0.125f;
-  struct Ready {
-    alignas(32) uint16_t index[32];
-  };
-  using At = Prepared<Ready>;
   static MINKE_INLINE void prepare(const uint8_t* p, Ready& ready) {
     unroll<2>([&](auto h) MINKE_INLINED {
       // The three bits of an index's top are at 0, 3, 6 and 9.
@@ -371,7 +354,6 @@ struct RowIq1S : Row256 {
     });
     written(ready);
   }
-  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
   static MINKE_INLINE __m256i codes(const At& at, int i) {
     return entries(kIq1Grid.data(), at.ready.index + 4 * i);
   }
@@ -390,14 +372,9 @@ struct RowIq1S : Row256 {
 };
 
 // Moves are of eight columns, which the token has no sums of, so they are added to entries.
-struct RowIq1M : Row256 {
+struct RowIq1M : PreparedRow<IndicesAndMoves> {
   static constexpr int kBytes = 56, kD = -1, kOffset = 16;
   static constexpr float kPower = 0.125f;
-  struct Ready {
-    alignas(32) uint16_t index[32];
-    alignas(32) uint8_t above[32];  // of eight columns each: 9, or 7 where they move down
-  };
-  using At = Prepared<Ready>;
   static MINKE_INLINE uint16_t d(const uint8_t* p) {  // four bits in each of four words
     uint16_t w[4];
     std::memcpy(w, p + 48, sizeof w);
@@ -414,7 +391,6 @@ struct RowIq1M : Row256 {
     _mm256_store_si256(reinterpret_cast<__m256i*>(ready.above), low_bytes(above[0], above[1]));
     written(ready);
   }
-  static MINKE_INLINE At at(const uint8_t* p, const Ready& ready) { return {p, ready}; }
   static MINKE_INLINE __m256i codes(const At& at, int i) {
     int32_t four;
     std::memcpy(&four, at.ready.above + 4 * i, 4);

@@ -33,13 +33,9 @@ MINKE_INLINE __m256 halves(const uint8_t* const at[8], int64_t offset) {
 
 // Bit c of the 32 at p as 16 in byte c.
 MINKE_INLINE __m256i fifth_bits(const uint8_t* p) {
-  int32_t word;
-  std::memcpy(&word, p, 4);
-  const __m256i spread = _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2,
-                                          2, 3, 3, 3, 3, 3, 3, 3, 3);
-  const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
-  const __m256i bytes = _mm256_and_si256(_mm256_shuffle_epi8(_mm256_set1_epi32(word), spread), bit);
-  return _mm256_and_si256(_mm256_cmpeq_epi8(bytes, bit), _mm256_set1_epi8(16));
+  uint32_t bits;
+  std::memcpy(&bits, p, 4);
+  return _mm256_and_si256(bytes_of_bits(bits), _mm256_set1_epi8(16));
 }
 
 struct Row32 {

@@ -89,6 +89,19 @@ MINKE_INLINE __m256i add_pairs(__m256i total, __m256i products, __m256i scale) {
 
 MINKE_INLINE __m256i columns_of(const QuantTile<1>& x, int i) { return load256(x.q[8 * i]); }
 
+// A shuffle within halves: byte i / 8 of four.
+MINKE_INLINE __m256i eighths() {
+  return _mm256_setr_epi8(0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 1, 1,  //
+                          2, 2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3);
+}
+
+// Byte c: all bits set where bit c is.
+MINKE_INLINE __m256i bytes_of_bits(uint32_t bits) {
+  const __m256i bit = _mm256_set1_epi64x(static_cast<int64_t>(0x8040201008040201));
+  const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int32_t>(bits)), eighths());
+  return _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit), bit);
+}
+
 // ---- 256 columns under integer scales, four rows at a time
 
 // The block's integers of one row in eight lanes, over the 32s in `subs`.
