@@ -67,7 +67,9 @@ bool supported(Isa isa) {
              __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
              __builtin_cpu_supports("avx512vl");
     case Isa::avx512_vnni: return supported(Isa::avx512) && __builtin_cpu_supports("avx512vnni");
-    case Isa::avx512_bf16: return supported(Isa::avx512_vnni) && __builtin_cpu_supports("avx512bf16");
+    case Isa::avx512_bf16:  // whose kernels look FP8 up in tables of bytes
+      return supported(Isa::avx512_vnni) && __builtin_cpu_supports("avx512vbmi") &&
+             __builtin_cpu_supports("avx512bf16");
 #elif defined(__aarch64__)
     case Isa::neon: return (getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0;  // its kernels use the dot product
 #endif

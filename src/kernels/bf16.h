@@ -29,11 +29,6 @@ inline void store_bf16(uint16_t* p, Vf x) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), reinterpret_cast<__m256i>(_mm512_cvtneps_pbh(x.v)));
 }
 
-// Dots of bf16 take denormals for zeros by themselves.
-struct Denormals {};
-MINKE_INLINE Denormals flush_denormals() { return {}; }
-MINKE_INLINE void restore(Denormals) {}
-
 #else
 
 // In the low half of each lane. Denormals go with the product, which the compiler does not see through.
@@ -49,27 +44,28 @@ inline Vf round_bf16(Vf x) { return as_float(shl<16>(bits_bf16(x))); }
 inline Vi pair_bf16(Vf even, Vf odd) { return bit_or(bits_bf16(even), shl<16>(bits_bf16(odd))); }
 inline void store_bf16(uint16_t* p, Vf x) { store_u16(p, bits_bf16(x)); }
 
-// Denormals are zeros from here on, as for dots of bf16 on processors that have them, until they are restored
-// (by a call: a destructor would bring the weak symbols of exceptions).
+#endif
+
+// Denormals are zeros from here on, as dots of bf16 take them wherever there are such, until they are
+// restored (by a call: a destructor would bring the weak symbols of exceptions). Without `operands` only
+// results are, where a processor knows the difference.
 #if defined(__x86_64__)
 using Denormals = unsigned;
-MINKE_INLINE Denormals flush_denormals() {
+MINKE_INLINE Denormals flush_denormals(bool operands = true) {
   const Denormals before = _mm_getcsr();
-  _mm_setcsr(before | 0x8040);
+  _mm_setcsr(before | 0x8000 | (operands ? 0x40 : 0));
   return before;
 }
 MINKE_INLINE void restore(Denormals before) { _mm_setcsr(before); }
 #elif defined(__aarch64__)
 using Denormals = uint64_t;
-MINKE_INLINE Denormals flush_denormals() {
+MINKE_INLINE Denormals flush_denormals(bool = true) {
   Denormals before;
   asm volatile("mrs %0, fpcr" : "=r"(before));
   asm volatile("msr fpcr, %0" : : "r"(before | uint64_t{1} << 24));
   return before;
 }
 MINKE_INLINE void restore(Denormals before) { asm volatile("msr fpcr, %0" : : "r"(before)); }
-#endif
-
 #endif
 
 }  // namespace

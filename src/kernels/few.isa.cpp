@@ -2,7 +2,7 @@
 
 #include "kernels/tables.h"
 
-#if defined(MINKE_ISA_scalar)
+#if defined(MINKE_ISA_scalar) || defined(MINKE_ISA_avx2)
 
 void minke::MINKE_FILL(few)(Kernels&) {}
 
@@ -10,34 +10,15 @@ void minke::MINKE_FILL(few)(Kernels&) {}
 
 void minke::MINKE_FILL(few)(Kernels& table) { fill_few_avx512_vnni(table); }
 
-#elif defined(MINKE_ISA_avx2)
-
-#include "kernels/few_floats.h"
-
-namespace minke {
-namespace {
-
-bool few(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add) {
-  return x.grain == Grain::f32 && !w.interleaved && few_floats(w, first_row, rows, x, out, stride, add);
-}
-
-}  // namespace
-
-void MINKE_FILL(few)(Kernels& table) { table.few = few; }
-
-}  // namespace minke
-
 #else
 
 #include "kernels/few.h"
-#include "kernels/few_floats.h"
 
 namespace minke {
 namespace {
 
 bool few(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add) {
-  if (w.interleaved) return false;
-  if (x.grain == Grain::f32) return few_floats(w, first_row, rows, x, out, stride, add);
+  if (w.interleaved || x.grain != Grain::int8) return false;
   if (x.tokens > most_of(w.format)) return false;
   return with_plain_unpacker(w.format, [&](auto f) {
     using F = decltype(f);

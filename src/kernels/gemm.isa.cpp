@@ -1,6 +1,6 @@
-// Products of weight rows with prepared activations, for every format. Sixteen rows at a time are unpacked,
-// block by block of 256 columns, into a panel that lies in the L1 cache, and meet all tokens there, a
-// register tile of them at a time.
+// Products of weight rows with prepared activations, for every format of blocks. Sixteen rows at a time are
+// unpacked, block by block of 256 columns, into a panel that lies in the L1 cache, and meet all tokens there,
+// a register tile of them at a time.
 
 #include <algorithm>
 
@@ -12,7 +12,7 @@ void minke::MINKE_FILL(gemm)(Kernels& table) { fill_gemm_avx512_vnni(table); }
 
 #else
 
-#include "kernels/float_columns.h"
+#include "kernels/panel_sums.h"
 #include "kernels/simd.h"
 #include "kernels/tile_products.h"
 #include "kernels/unpack.h"
@@ -24,7 +24,7 @@ namespace {
 // Memory of one call: a panel, its f32 form, a copy of rows where fewer than 16 are left, and partial sums.
 struct alignas(64) Scratch {
   Panel panel;
-  float wide[kBlock][kPanel];
+  int32_t wide[kBlock][kPanel];
   std::byte rows[kPanel * kBlock * 4];
 };
 float* sums_of(Scratch& s) { return reinterpret_cast<float*>(&s + 1); }  // [tile][panel][token][16]
@@ -63,22 +63,9 @@ MINKE_INLINE void fill_panel(const Mat& w, int first, int rows, int block, int s
   });
 }
 
-// One block in f32.
-template <int T>
-void multiply_wide(const float (*w)[kPanel], int cols, const FloatTile<T>& x, bool first, float* out) {
-  Vf total[T];
-  unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_f(); });
-  for (int k = 0; k < cols; ++k) {
-    const Vf row = load(w[k]);
-    unroll<T>([&](auto t) MINKE_INLINED { total[t] = fma(row, set1(x.x[k][t]), total[t]); });
-  }
-  unroll<T>([&](auto t)
-                MINKE_INLINED { store(out + kPanel * t, add(before(first, out + kPanel * t), total[t])); });
-}
-
 // A panel's values in f32, rounded as the reference dequantisers round.
 template <typename F>
-void widen(const Panel& p, int subs, float (*wide)[kPanel]) {
+void widen(const Panel& p, int subs, int32_t (*wide)[kPanel]) {
   constexpr bool kSigned = F::kOffset == 128 && kSignedCodes;
   const Vf offset = set1(static_cast<float>(F::kOffset));
   for (int i = 0; i < subs; ++i) {
@@ -98,20 +85,10 @@ void widen(const Panel& p, int subs, float (*wide)[kPanel]) {
       const Vi word = kSigned ? bit_xor(code_word(p, k), bytes_of(128)) : code_word(p, k);
       unroll<4>([&](auto b) MINKE_INLINED {
         const Vf value = mul(scale, sub(to_float(byte_of<b>(word)), offset));
-        store(wide[4 * k + b], F::kMin ? add(value, min) : value);
+        store(wide[4 * k + b], as_int(F::kMin ? add(value, min) : value));
       });
     }
   }
-}
-
-// multiply<T>(tile, first token, sums) over all tokens, in the widths of for_each_tile.
-template <typename Multiply>
-MINKE_INLINE void for_tiles(const Operand& x, int block, float* sums, int panels, Multiply multiply) {
-  const int64_t bytes = token_bytes(x.grain);
-  const std::byte* tiles = x.data + bytes * x.tokens * block;
-  for_each_tile(0, x.tokens, [&](auto T, int t) MINKE_INLINED {
-    multiply(T, tiles + bytes * t, t, sums + int64_t{panels} * kPanel * t);
-  });
 }
 
 // Where results will be written: token t's at out + t * stride.
@@ -164,8 +141,7 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
         widen<F>(s.panel, subs, s.wide);
         const int cols = std::min(kBlock, w.cols - block * kBlock);
         for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* out) {
-          multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), none,
-                           out + p * T * kPanel);
+          add_columns<false, T>(s.wide, 0, cols, 1.0f, tile, none, out + p * T * kPanel);
         });
       } else {
         const bool many = kTakesSteps<F> && x.tokens >= kManyTokens;
@@ -188,55 +164,9 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
   }
 }
 
-template <typename F>
-void gemm_float(const Mat& w, int first_row, int rows, const Operand& x, float* sums, Scratch& s,
-                const Results&) {
-  const int panels = (rows + kPanel - 1) / kPanel;
-  for (int block = 0; block < blocks_of(w.cols); ++block) {
-    const int cols = std::min(kBlock, w.cols - block * kBlock);
-    const int64_t bytes = int64_t{cols} * F::kBytes, offset = int64_t{block} * kBlock * F::kBytes;
-    for (int p = 0; p < panels; ++p) {
-      const int first = first_row + p * kPanel, here = std::min(kPanel, rows - p * kPanel);
-      const Walk walk = rows_at(w, first, here, offset, bytes, s.rows);
-      prefetch_ahead<kPanel, 2>(w, first, block, bytes, 0, kPanel);
-      for_each_scale<F>(w, first, block, cols, [&](int from, int count, float factor) MINKE_INLINED {
-        for_each_column<F>(walk.group(from * F::kBytes), count, factor,
-                           [&](int column, Vf value) MINKE_INLINED { store(s.wide[from + column], value); });
-      });
-      for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* out) {
-        multiply_wide<T>(s.wide, cols, *reinterpret_cast<const FloatTile<T>*>(tile), block == 0,
-                         out + p * T * kPanel);
-      });
-    }
-  }
-}
-
-// Sums [tile][panel][token][16] to out[token * stride + row].
-void write_out(const float* sums, int rows, int tokens, float* out, int64_t stride, bool accumulate) {
-  for_each_tile(0, tokens, [&](auto T, int first_token) MINKE_INLINED {
-    for (int r = 0; r < rows; r += kPanel) {
-      for (int t = first_token; t < first_token + T; ++t, sums += kPanel) {
-        float* to = out + t * stride + r;
-        const Vf value = load(sums);
-        if (r + kPanel <= rows)
-          store(to, accumulate ? add(load(to), value) : value);
-        else
-          store_first(to, accumulate ? add(load_first(to, rows - r), value) : value, rows - r);
-      }
-    }
-  });
-}
-
 using Gemm = void (*)(const Mat&, int, int, const Operand&, float*, Scratch&, const Results&);
 
 Gemm gemm_of(Format format) {
-  switch (format) {
-    case Format::f32: return gemm_float<UnpackF32>;
-    case Format::f16: return gemm_float<UnpackF16>;
-    case Format::bf16: return gemm_float<UnpackBf16>;
-    case Format::f8_e4m3: return gemm_float<UnpackF8>;
-    default: break;
-  }
   Gemm found = nullptr;
   with_unpacker(format, [&](auto f) { found = gemm_quantised<decltype(f)>; });
   return found;

@@ -1,5 +1,6 @@
 // Every format, grain and instruction set: right against a plain sum in double, and the same bits everywhere.
 
+#include <array>
 #include <cmath>
 
 #include <gtest/gtest.h>
@@ -19,7 +20,7 @@ std::vector<double> held(const Kernels& kernels, Grain grain, const float* x, in
   std::vector<double> values(static_cast<size_t>(cols));
   for (int c = 0; c < cols; ++c) {
     const int block = c / kBlock, k = c % kBlock;
-    if (grain == Grain::f32) {
+    if (grain != Grain::int8) {  // of bf16 the reference holds f32
       values[static_cast<size_t>(c)] = reinterpret_cast<const FloatTile<1>*>(memory.data())[block].x[k][0];
       continue;
     }
@@ -208,7 +209,7 @@ TEST(Prepare, RowsComeInAnyPieces) {
       const Kernels& kernels = kernels_for(isa);
       const int tokens = static_cast<int>(1 + random.below(30)),
                 cols = 32 * static_cast<int>(1 + random.below(20));
-      const Grain grain = repeat % 3 == 0 ? Grain::f32 : Grain::int8;
+      const Grain grain = std::array{Grain::f32, Grain::bf16, Grain::int8}[static_cast<size_t>(repeat % 3)];
       auto x = random_floats(random, int64_t{tokens} * cols);
       for (size_t i = random.below(100); i < x.size(); i += 1 + random.below(200)) x[i] *= 20;  // rests
       const int64_t bytes = operand_bytes(grain, tokens, cols);
@@ -229,7 +230,7 @@ TEST(Prepare, RowsComeInAnyPieces) {
 TEST(Prepare, ZerosStayZero) {
   const Kernels& kernels = kernels_for(usable_isas().back());
   const std::vector<float> x(512, 0.0f);
-  for (const Grain grain : {Grain::f32, Grain::int8})
+  for (const Grain grain : {Grain::f32, Grain::bf16, Grain::int8})
     for (const double v : held(kernels, grain, x.data(), 512)) EXPECT_EQ(v, 0.0);
 }
 
@@ -237,7 +238,7 @@ TEST(Prepare, ZerosStayZero) {
 TEST(Prepare, RowsGatheredAreRowsPreparedTogether) {
   Random random(11);
   for (const Isa isa : usable_isas())
-    for (const Grain grain : {Grain::f32, Grain::int8}) {
+    for (const Grain grain : {Grain::f32, Grain::bf16, Grain::int8}) {
       const Kernels& kernels = kernels_for(isa);
       const int rows = 5, cols = 1 + static_cast<int>(random.below(1000));
       for (const int tokens : {1, 3, 8, 23}) {

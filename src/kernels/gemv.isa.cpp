@@ -5,7 +5,6 @@
 
 #if defined(MINKE_ISA_avx2)
 
-#include "kernels/few_floats.h"
 #include "kernels/gemv_codebooks.h"
 #include "kernels/gemv_rows.h"
 
@@ -66,8 +65,7 @@ void gemv_float_scales(const Mat& w, int first_row, int rows, const Operand& x, 
 }
 
 bool gemv(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add) {
-  if (w.interleaved) return false;
-  if (x.grain == Grain::f32) return few_floats(w, first_row, rows, x, out, 0, add);
+  if (w.interleaved || x.grain != Grain::int8) return false;
   switch (w.format) {
     case Format::q4_0: gemv_float_scales<RowQ4_0>(w, first_row, rows, x, out, add); return true;
     case Format::q4_1: gemv_float_scales<RowQ4_1>(w, first_row, rows, x, out, add); return true;

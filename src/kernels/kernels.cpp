@@ -21,6 +21,7 @@ std::vector<Kernels> make_tables() {
     table.isa = Isa::isa_name;              \
     fill_operand_##isa_name(table);         \
     fill_gemm_##isa_name(table);            \
+    fill_floats_##isa_name(table);          \
     fill_gemv_##isa_name(table);            \
     fill_few_##isa_name(table);             \
     fill_few_interleaved_##isa_name(table); \
@@ -52,10 +53,13 @@ std::vector<Isa> usable_isas() {
   return found;
 }
 
-Grain grain_for(Format weights) { return info(weights).block == 1 ? Grain::f32 : Grain::int8; }
+Grain grain_for(Format weights) {
+  if (weights == Format::bf16 || weights == Format::f8_e4m3) return Grain::bf16;
+  return info(weights).block == 1 ? Grain::f32 : Grain::int8;
+}
 
 int64_t operand_bytes(Grain grain, int tokens, int cols) {
-  return (grain == Grain::f32 ? 1 : 2) * token_bytes(grain) * tokens * blocks_of(cols);
+  return (grain == Grain::int8 ? 2 : 1) * token_bytes(grain, false) * tokens * blocks_of(cols);
 }
 
 const Kernels& kernels_for(Isa isa) {

@@ -17,6 +17,8 @@ namespace minke {
 // How finely activations are rounded before they meet weights of some format.
 enum class Grain : uint8_t {
   f32,   // not at all
+  bf16,  // to bf16, for weights that are bf16 or have fewer bits: pairs of products where an instruction adds
+         // them
   int8,  // under one f32 scale per 256 values times 1/8 .. 8/8 per 32: sums may stay integers over 256
 };
 
@@ -78,11 +80,16 @@ struct Kernels {
 
   // out[t * stride + r - first_row] (+)= W[r] . x[t] for rows [first_row, first_row + rows), all tokens. rows
   // <= kPanel * kMaxPanels. x.cols == w.cols. One order of sums per output, whatever the tokens, rows and
-  // threads around it.
+  // threads around it. For weights of blocks; x is of f32 or int8.
   void (*gemm)(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add,
                std::byte* scratch);
 
-  // The same for an operand of one token, its rows read where they lie: false, and nothing done, where gemm
+  // The same for weights that are floats, whichever way is faster; x is of f32, or of bf16 where grain_for
+  // says so.
+  void (*floats)(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
+                 bool add, std::byte* scratch);
+
+  // gemm for an operand of one token, its rows read where they lie: false, and nothing done, where gemm
   // has to do it. Null where an instruction set has none.
   bool (*gemv)(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add);
   // And for an operand of 2 .. kFewTokens tokens.
@@ -91,9 +98,10 @@ struct Kernels {
   bool (*few_interleaved)(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
                           bool add);
 
-  // gemm by whichever way is faster; every way gives the same bits.
+  // By whichever way is faster; every way gives the same bits.
   void multiply(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
                 bool accumulate, std::byte* scratch) const {
+    if (info(w.format).block == 1) return floats(w, first_row, rows, x, out, stride, accumulate, scratch);
     if (gemv && x.tokens == 1 && gemv(w, first_row, rows, x, out, accumulate)) return;
     const auto some = w.interleaved ? few_interleaved : x.tokens > 1 ? few : nullptr;
     if (some && x.tokens <= kFewTokens && some(w, first_row, rows, x, out, stride, accumulate)) return;

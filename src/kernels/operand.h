@@ -42,11 +42,21 @@ struct FloatTile {
   float x[kBlock][T];
 };
 
-constexpr int64_t kQuantTokenBytes = sizeof(QuantTile<1>), kFloatTokenBytes = sizeof(FloatTile<1>);
+// In bf16, columns 2 i and 2 i + 1 of each token together.
+template <int T>
+struct PairTile {
+  uint16_t x[kBlock / 2][T][2];
+};
+
+constexpr int64_t kQuantTokenBytes = sizeof(QuantTile<1>), kFloatTokenBytes = sizeof(FloatTile<1>),
+                  kPairTokenBytes = sizeof(PairTile<1>);
 static_assert(sizeof(QuantTile<8>) == 8 * kQuantTokenBytes && sizeof(FloatTile<8>) == 8 * kFloatTokenBytes);
 
-constexpr int64_t token_bytes(Grain grain) {
-  return grain == Grain::f32 ? kFloatTokenBytes : kQuantTokenBytes;
+// A token's bytes in its tile. pairs: numbers rounded to bf16 lie in pairs, as they do where such are
+// multiplied (kBf16Dots); else as f32.
+constexpr int64_t token_bytes(Grain grain, bool pairs) {
+  if (grain == Grain::int8) return kQuantTokenBytes;
+  return grain == Grain::bf16 && pairs ? kPairTokenBytes : kFloatTokenBytes;
 }
 constexpr int blocks_of(int cols) { return (cols + kBlock - 1) / kBlock; }
 // Behind all tiles, block by block: a tile of one for each token with what rounding left over of it. Only the

@@ -1,4 +1,4 @@
-// Activations into the layout products read (operand.h): rounded to int8, or kept as f32.
+// Activations into the layout products read (operand.h): rounded to int8 or bf16, or kept as f32.
 
 #include "kernels/operand.h"
 
@@ -7,6 +7,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/bf16.h"
 #include "kernels/simd.h"
 #include "kernels/tables.h"
 
@@ -170,6 +171,23 @@ MINKE_INLINE const float* block_of(const float* row, int cols, int k, float* pad
   return padded;
 }
 
+// A token's block that stays floats, into its place of a tile.
+template <int T>
+MINKE_INLINE void place_floats(Grain grain, const float* x, std::byte* tile, int t) {
+  if (grain == Grain::f32) {
+    for (int i = 0; i < kBlock; ++i) reinterpret_cast<FloatTile<T>*>(tile)->x[i][t] = x[i];
+  } else if constexpr (kBf16Dots) {
+    alignas(64) uint16_t rounded[kBlock];
+    for (int i = 0; i < kBlock; i += 16) store_bf16(rounded + i, load(x + i));
+    for (int i = 0; i < kBlock / 2; ++i)
+      std::memcpy(reinterpret_cast<PairTile<T>*>(tile)->x[i][t], rounded + 2 * i, 4);
+  } else {
+    alignas(64) float rounded[kBlock];
+    for (int i = 0; i < kBlock; i += 16) store(rounded + i, round_bf16(load(x + i)));
+    for (int i = 0; i < kBlock; ++i) reinterpret_cast<FloatTile<T>*>(tile)->x[i][t] = rounded[i];
+  }
+}
+
 // Above this peak a group of 32 of the row gets a rest.
 float rest_threshold(const float* row, int cols) {
   float padded[kBlock], total = 0.0f;
@@ -186,18 +204,15 @@ template <int T>
 void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int64_t block_stride,
                   std::byte* out, std::byte* rests, int from, int to, int first_block, int end_block) {
   float padded[kBlock], threshold[T];
-  if (grain != Grain::f32)
+  if (grain == Grain::int8)
     for (int t = from; t < to; ++t) threshold[t] = rest_threshold(rows + t * stride, cols);
   out += first_block * block_stride;
   rests += first_block * block_stride;
   for (int k = first_block; k < std::min(end_block, blocks_of(cols));
        ++k, out += block_stride, rests += block_stride) {
-    if (grain == Grain::f32) {
-      auto& tile = *reinterpret_cast<FloatTile<T>*>(out);
-      for (int t = from; t < to; ++t) {
-        const float* x = block_of(rows + t * stride, cols, k, padded);
-        for (int i = 0; i < kBlock; ++i) tile.x[i][t] = x[i];
-      }
+    if (grain != Grain::int8) {
+      for (int t = from; t < to; ++t)
+        place_floats<T>(grain, block_of(rows + t * stride, cols, k, padded), out, t);
       continue;
     }
     auto& tile = *reinterpret_cast<QuantTile<T>*>(out);
@@ -216,10 +231,11 @@ void prepare_tile(Grain grain, const float* rows, int64_t stride, int cols, int6
   }
 }
 
-void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, const OperandPart& part,
-             std::byte* out) {
-  const int64_t bytes = token_bytes(grain), block_stride = bytes * tokens;
-  const int64_t to_rests = grain == Grain::f32 ? 0 : block_stride * blocks_of(cols);
+// Not inlined, nor is gather_as: what is set for denormals must stand around all of it.
+__attribute__((noinline)) void prepare_as(Grain grain, const float* x, int64_t stride, int tokens, int cols,
+                                          const OperandPart& part, std::byte* out) {
+  const int64_t bytes = token_bytes(grain, kBf16Dots), block_stride = bytes * tokens;
+  const int64_t to_rests = grain == Grain::int8 ? block_stride * blocks_of(cols) : 0;
   const int first = part.first, last = first + part.count, group = first / kTokenGroup * kTokenGroup;
   const int end = std::min(tokens, (last + kTokenGroup - 1) / kTokenGroup * kTokenGroup);
   for_each_tile(group, end, [&](auto T, int t) MINKE_INLINED {
@@ -261,21 +277,49 @@ void gather_codes(const GatheredRows& x, int first, int64_t block_stride, std::b
   }
 }
 
-void gather(Grain grain, const GatheredRows& x, std::byte* out) {
-  const int64_t bytes = token_bytes(grain), block_stride = bytes * x.count;
+// The same for tokens that stay floats: block k of token `first` and those behind it.
+template <int T>
+void gather_floats(Grain grain, const GatheredRows& x, int first, int k, std::byte* out) {
+  const bool paired = grain == Grain::bf16 && kBf16Dots;
+  for (int t = 0; t < T; ++t) {
+    alignas(64) float numbers[kBlock];
+    const Vf factor = set1(factor_of(x, first + t));
+    for (int i = 0; i < kBlock; i += 16) {
+      const Vf own = paired ? load_bf16(&single<PairTile<1>>(x, first + t)[k].x[i / 2])
+                            : load(&single<FloatTile<1>>(x, first + t)[k].x[i][0]);
+      store(numbers + i, mul(own, factor));
+    }
+    place_floats<T>(grain, numbers, out, t);
+  }
+}
+
+__attribute__((noinline)) void gather_as(Grain grain, const GatheredRows& x, std::byte* out) {
+  const int64_t bytes = token_bytes(grain, kBf16Dots), block_stride = bytes * x.count;
   const int blocks = blocks_of(x.cols);
   for_each_tile(0, x.count, [&](auto T, int first) MINKE_INLINED {
     if (grain == Grain::int8)
       return gather_codes<T>(x, first, block_stride, out + first * bytes, out + block_stride * blocks);
-    for (int k = 0; k < blocks; ++k) {
-      auto& tile = *reinterpret_cast<FloatTile<T>*>(out + block_stride * k + first * bytes);
-      for (int t = 0; t < T; ++t) {
-        const auto& own = single<FloatTile<1>>(x, first + t)[k];
-        const float factor = factor_of(x, first + t);
-        for (int i = 0; i < kBlock; ++i) tile.x[i][t] = own.x[i][0] * factor;
-      }
-    }
+    for (int k = 0; k < blocks; ++k)
+      gather_floats<T>(grain, x, first, k, out + block_stride * k + first * bytes);
   });
+}
+
+// f, with denormals taken for zeros where it rounds to bf16.
+template <typename F>
+MINKE_INLINE void rounding_to(Grain grain, const F& f) {
+  if (grain != Grain::bf16) return f();
+  const Denormals before = flush_denormals();
+  f();
+  restore(before);
+}
+
+void prepare(Grain grain, const float* x, int64_t stride, int tokens, int cols, const OperandPart& part,
+             std::byte* out) {
+  rounding_to(grain, [&] { prepare_as(grain, x, stride, tokens, cols, part, out); });
+}
+
+void gather(Grain grain, const GatheredRows& x, std::byte* out) {
+  rounding_to(grain, [&] { gather_as(grain, x, out); });
 }
 
 }  // namespace

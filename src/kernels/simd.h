@@ -35,7 +35,8 @@
 //   columns_u64(rows, offset, out)  the first two
 //   fifth_bits<k>(bits)    bits 4 k .. 4 k + 3 of each lane as 0 or 16 in its four bytes
 //   kBf16Dots              whether dot_bf16(acc, a, b) is there: lane += products of two bf16, those of the high halves
-//                          first, each sum rounded; where it is not, it is never called
+//                          first, each sum rounded; where it is not, it is never called, nor is
+//   bf16_of_f8(codes, out) four e4m3 codes a lane, those that are none as 480, as two words of two bf16 each
 //   opaque(x)              x as it is, but the compiler cannot know
 //   sum largest            of the 16 lanes; f32 sums as ((i, i + 8), (i, i + 4), (i, i + 2), (i, i + 1))
 // clang-format on
@@ -99,6 +100,7 @@ namespace minke {
 namespace {
 constexpr bool kBf16Dots = false;
 inline Vf dot_bf16(Vf acc, Vi, Vi) { return acc; }
+inline void bf16_of_f8(Vi, Vi[2]) {}
 }  // namespace
 }  // namespace minke
 #endif

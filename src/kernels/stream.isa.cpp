@@ -12,7 +12,6 @@ void minke::MINKE_FILL(gemv)(Kernels& table) { fill_gemv_avx512_vnni(table); }
 
 #elif !defined(MINKE_ISA_avx2)
 
-#include "kernels/few_floats.h"
 #include "kernels/stream.h"
 #if defined(__x86_64__)
 #include "kernels/gemv_codebooks.h"
@@ -22,8 +21,7 @@ namespace minke {
 namespace {
 
 bool gemv(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add) {
-  if (w.interleaved) return false;
-  if (x.grain == Grain::f32) return few_floats(w, first_row, rows, x, out, 0, add);
+  if (w.interleaved || x.grain != Grain::int8) return false;
   const auto use = [&](auto f) {
     for (int r = 0; r < rows; r += kPanel)
       stream<decltype(f), 1>(w, first_row + r, std::min(kPanel, rows - r), x, 0, out + r, 0, add);

@@ -11,6 +11,7 @@
 #define MINKE_DECLARE_FILLS(isa)             \
   void fill_operand_##isa(Kernels&);         \
   void fill_gemm_##isa(Kernels&);            \
+  void fill_floats_##isa(Kernels&);          \
   void fill_gemv_##isa(Kernels&);            \
   void fill_few_##isa(Kernels&);             \
   void fill_few_interleaved_##isa(Kernels&); \

@@ -9,6 +9,7 @@
 
 #include "kernels/operand.h"
 #include "kernels/panel.h"
+#include "kernels/panel_sums.h"
 #include "kernels/simd.h"
 
 namespace minke {
@@ -240,9 +241,6 @@ MINKE_INLINE void add_scaled_32(const Panel& p, const Steps* steps, const QuantT
 }
 
 // ---- any format
-
-// What was summed of an output before this block.
-MINKE_INLINE Vf before(bool first, const float* sum) { return first ? zero_f() : load(sum); }
 
 // out [token][16] = (first ? 0 : out) + the first `subs` sub-blocks of the panel times the tile.
 template <typename F, int T>

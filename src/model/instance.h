@@ -13,7 +13,7 @@ namespace minke {
 struct InstanceOptions {
   Limits limits;                  // threads 0: one per usable core; wide is worked out here
   std::optional<Isa> isa;         // the widest supported where not given
-  bool round_activations = true;  // to int8 before they meet integer weights
+  bool round_activations = true;  // before they meet weights, as grain_for says
   ExpertSource* experts =
       nullptr;  // where experts come from, instead of the model's own weights; outlives the instance
 };

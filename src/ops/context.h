@@ -27,7 +27,7 @@ struct Context {
   ThreadPool& pool;
   const Kernels& kernels;
   Comm comm;
-  bool round_activations = true;  // to int8 before they meet integer weights; false: f32 throughout
+  bool round_activations = true;  // as grain_for says before they meet weights; false: f32 throughout
   const Replicas* replicas = nullptr;
   Tap* tap = nullptr;  // shown what meets each matrix, while a pass with a tap runs
 };

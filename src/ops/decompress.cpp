@@ -101,8 +101,8 @@ struct Pass {
   void make(const Mat& w, int first, int count, const Operand& x, const Scratch& s) const {
     const int stride = widest(shape);
     for (int r = 0; r < count; r += kRowsAtOnce)
-      ctx.kernels.gemm(near(ctx, w, s.thread), first + r, std::min(kRowsAtOnce, count - r), x, s.made + r,
-                       stride, false, s.kernel);
+      ctx.kernels.multiply(near(ctx, w, s.thread), first + r, std::min(kRowsAtOnce, count - r), x, s.made + r,
+                           stride, false, s.kernel);
   }
 
   // `made` as heads of `width` numbers, at `offset` of the keys' rows.

@@ -112,7 +112,7 @@ void linear(const Context& ctx, const Workspace& work, const Rows& x, std::span<
     MINKE_CHECK(p.w->cols == x.cols, "W has {} columns, x {}", p.w->cols, x.cols);
   if (ctx.tap)
     for (const Product& p : products) ctx.tap->product(*p.w, 0, x);
-  for (const Grain grain : {Grain::f32, Grain::int8}) {
+  for (const Grain grain : {Grain::f32, Grain::bf16, Grain::int8}) {
     const auto takes = [&](const Product& p) { return grain_of(ctx, *p.w, p.exact) == grain; };
     if (std::any_of(products.begin(), products.end(), takes)) linear_at(ctx, work, x, products, grain);
   }

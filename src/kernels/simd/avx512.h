@@ -2,6 +2,8 @@
 // The vocabulary over AVX-512 F/BW/DQ/VL, with VNNI and BF16 where it is compiled for them. simd.h says what
 // each word means.
 
+#include <array>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -151,6 +153,40 @@ inline Vi add_scaled(Vi acc, Part p, Vi scale) {
 constexpr bool kBf16Dots = true;
 inline Vf dot_bf16(Vf acc, Vi a, Vi b) {
   return {_mm512_dpbf16_ps(acc.v, reinterpret_cast<__m512bh>(a.v), reinterpret_cast<__m512bh>(b.v))};
+}
+
+// The low and the high bytes of the bf16 that e4m3 codes without sign stand for.
+struct HalvesOfF8 {
+  uint8_t low[128], high[128];
+};
+constexpr HalvesOfF8 kHalvesOfF8 = [] {
+  HalvesOfF8 made{};
+  for (unsigned code = 0; code < 128; ++code) {
+    const float below_normal = static_cast<float>(code) * 0x1p-9f;
+    const uint32_t bits = code < 8 ? std::bit_cast<uint32_t>(below_normal) : (code << 20) + (120u << 23);
+    made.low[code] = static_cast<uint8_t>(bits >> 16);
+    made.high[code] = static_cast<uint8_t>(bits >> 24);
+  }
+  return made;
+}();
+
+inline void bf16_of_f8(Vi codes, Vi out[2]) {
+  const auto look_up = [&](const uint8_t* table) {
+    return _mm512_permutex2var_epi8(_mm512_loadu_si512(table), codes.v, _mm512_loadu_si512(table + 64));
+  };
+  // high | codes & 0x80
+  const __m512i low = look_up(kHalvesOfF8.low),
+                high = _mm512_ternarylogic_epi32(look_up(kHalvesOfF8.high), codes.v, _mm512_set1_epi8(-128),
+                                                 0xf8);
+  // Byte 2 i of out[k]'s lanes: the low half of code 2 k + i.
+  alignas(64) static constexpr auto kOrder = [] {
+    std::array<uint8_t, 64> order{};
+    for (size_t i = 0; i < 64; ++i) order[i] = static_cast<uint8_t>(i / 4 * 4 + i % 4 / 2 + i % 2 * 64);
+    return order;
+  }();
+  const __m512i first = _mm512_load_si512(kOrder.data());
+  out[0].v = _mm512_permutex2var_epi8(low, first, high);
+  out[1].v = _mm512_permutex2var_epi8(low, _mm512_add_epi8(first, _mm512_set1_epi8(2)), high);
 }
 #endif
 

@@ -1,0 +1,94 @@
+// Products with weights that are floats: rows meet few tokens in registers (few_floats.h), and many by way of
+// panels in the L1 cache. BF16 and FP8 meet activations in bf16, by an instruction for pairs of them or in
+// f32 to the same bits.
+
+#include <algorithm>
+
+#include "kernels/bf16.h"
+#include "kernels/few_floats.h"
+#include "kernels/panel_sums.h"
+#include "kernels/tables.h"
+
+namespace minke {
+namespace {
+
+// Memory of one call: a panel, a copy of rows where fewer than 16 are left, and sums as for_tiles has them.
+struct alignas(64) Scratch {
+  int32_t words[kBlock][kPanel];
+  std::byte rows[kPanel * kBlock * 4];
+};
+static_assert(sizeof(Scratch) <= kGemmScratch);
+
+// A panel at a block: its columns two by two.
+template <typename F, bool pairs>
+void fill_words(const Mat& w, int first, int rows, int block, int cols, Scratch& s) {
+  const int64_t bytes = int64_t{cols} * F::kBytes;
+  const Walk walk = rows_at(w, first, rows, int64_t{block} * kBlock * F::kBytes, bytes, s.rows);
+  prefetch_ahead<kPanel, 2>(w, first, block, bytes, 0, kPanel);
+  for_each_two<F, pairs>(walk, cols, [&](int c, const Vi* two) MINKE_INLINED {
+    unroll<kWordsOfTwo<pairs>>([&](auto i)
+                                   MINKE_INLINED { store(s.words[c * kWordsOfTwo<pairs> / 2 + i], two[i]); });
+  });
+}
+
+template <typename F, bool pairs>
+void multiply_many(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
+                   bool add, Scratch& s) {
+  auto* sums = reinterpret_cast<float*>(&s + 1);
+  const int panels = (rows + kPanel - 1) / kPanel;
+  for (int block = 0; block < blocks_of(w.cols); ++block) {
+    const int cols = std::min(kBlock, w.cols - block * kBlock);
+    for (int p = 0; p < panels; ++p) {
+      const int first = first_row + p * kPanel;
+      fill_words<F, pairs>(w, first, std::min(kPanel, rows - p * kPanel), block, cols, s);
+      for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* tile_sums) {
+        for_each_scale<F>(w, first, block, cols, [&](int from, int count, float factor) MINKE_INLINED {
+          add_columns<pairs, T>(s.words, from, count, factor, tile, block == 0 && from == 0,
+                                tile_sums + p * T * kPanel);
+        });
+      });
+    }
+  }
+  write_out(sums, rows, x.tokens, out, stride, add);
+}
+
+template <typename F, bool pairs>
+void multiply(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add,
+              std::byte* scratch) {
+  if (few_are(x.tokens)) return multiply_few<F, pairs>(w, first_row, rows, x, out, stride, add);
+  multiply_many<F, pairs>(w, first_row, rows, x, out, stride, add, *reinterpret_cast<Scratch*>(scratch));
+}
+
+// Not inlined: what is set for denormals must stand around all of it.
+template <typename F>
+__attribute__((noinline)) void multiply_rounded(const Mat& w, int first_row, int rows, const Operand& x,
+                                                float* out, int64_t stride, bool add, std::byte* scratch) {
+  multiply<F, kBf16Dots>(w, first_row, rows, x, out, stride, add, scratch);
+}
+
+void floats(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride, bool add,
+            std::byte* scratch) {
+  const auto in_f32 = [&](auto f) {
+    multiply<decltype(f), false>(w, first_row, rows, x, out, stride, add, scratch);
+  };
+  const auto either = [&](auto f) {
+    if (x.grain == Grain::f32) return in_f32(f);
+    // FP8 is unpacked by way of subnormal numbers, and is none itself.
+    const Denormals before = flush_denormals(w.format == Format::bf16);
+    multiply_rounded<decltype(f)>(w, first_row, rows, x, out, stride, add, scratch);
+    restore(before);
+  };
+  switch (w.format) {
+    case Format::f32: return in_f32(UnpackF32{});
+    case Format::f16: return in_f32(UnpackF16{});
+    case Format::bf16: return either(UnpackBf16{});
+    case Format::f8_e4m3: return either(UnpackF8{});
+    default: return;  // gemm's
+  }
+}
+
+}  // namespace
+
+void MINKE_FILL(floats)(Kernels& table) { table.floats = floats; }
+
+}  // namespace minke
