@@ -50,6 +50,7 @@ Json as_json(const Flags& flags, const Instance& instance, const std::vector<Mea
     entry.set("decode_share", m.decode_share);
     entry.set("limit_read_gb_s", m.limit.read_bytes / 1e9);
     entry.set("limit_int8_gmac_s", m.limit.int8_multiplies / 1e9);
+    entry.set("limit_bf16_gmac_s", m.limit.bf16_multiplies / 1e9);
     entry.set("limit_f32_gmac_s", m.limit.f32_multiplies / 1e9);
     list.push_back(std::move(entry));
   }
@@ -92,10 +93,12 @@ int run(const Flags& flags) {
              "limits here");
   for (const Measured& m : results) {
     fmt::print(
-        "{:>7}  {:>10.2f} tok/s {:>5.1f} %  {:>10.2f} tok/s {:>5.1f} %  {:.1f} GB/s read, {:.0f} int8 and "
-        "{:.0f} f32 GMAC/s\n",
+        "{:>7}  {:>10.2f} tok/s {:>5.1f} %  {:>10.2f} tok/s {:>5.1f} %  {:.1f} GB/s read, {:.0f} int8, "
+        "{:.0f} "
+        "bf16 and {:.0f} f32 GMAC/s\n",
         m.depth, m.prefill_rate, 100 * m.prefill_share, m.decode_rate, 100 * m.decode_share,
-        m.limit.read_bytes / 1e9, m.limit.int8_multiplies / 1e9, m.limit.f32_multiplies / 1e9);
+        m.limit.read_bytes / 1e9, m.limit.int8_multiplies / 1e9, m.limit.bf16_multiplies / 1e9,
+        m.limit.f32_multiplies / 1e9);
   }
   return kExitOk;
 }

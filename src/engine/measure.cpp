@@ -1,6 +1,7 @@
 #include "engine/measure.h"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 
@@ -73,25 +74,35 @@ void fill(Instance& instance, KvView& view, int depth, int computed) {
   view.length = depth;
 }
 
-struct Limits3 {
-  std::vector<double> read, int8, f32;
-  void add(const Limit& l) {
-    read.push_back(l.read_bytes);
-    int8.push_back(l.int8_multiplies);
-    f32.push_back(l.f32_multiplies);
+Limit medians(const std::vector<Limit>& slices) {
+  Limit m;
+  for (double Limit::* const part :
+       {&Limit::read_bytes, &Limit::int8_multiplies, &Limit::bf16_multiplies, &Limit::f32_multiplies}) {
+    std::vector<double> values;
+    for (const Limit& l : slices) values.push_back(l.*part);
+    m.*part = median(values);
   }
-  Limit medians() const { return {median(read), median(int8), median(f32)}; }
-};
+  return m;
+}
 
-bool mostly_floats(const Model& model) {
-  int64_t floats = 0, all = 0;
-  Weights weights = model.weights;
-  for_each_weight(model.config, weights, [&](const WeightSlot& slot, Mat& m) {
+// How most weights of the model meet activations.
+Grain usual_grain(const Instance& instance) {
+  std::array<int64_t, 3> weights_of{};
+  Weights weights = instance.model().weights;  // views only
+  for_each_weight(instance.model().config, weights, [&](const WeightSlot& slot, Mat& m) {
     if (slot.vector || slot.role == Role::embed) return;
-    all += slot.count();
-    if (info(m.format).block == 1) floats += slot.count();
+    weights_of[static_cast<size_t>(grain_of(instance.context(), m))] += slot.count();
   });
-  return 2 * floats > all;
+  return static_cast<Grain>(std::ranges::max_element(weights_of) - weights_of.begin());
+}
+
+double multiplies_at(const Limit& limit, Grain grain) {
+  switch (grain) {
+    case Grain::f32: return limit.f32_multiplies;
+    case Grain::bf16: return limit.bf16_multiplies;
+    case Grain::int8: break;
+  }
+  return limit.int8_multiplies;
 }
 
 Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, int depth,
@@ -103,17 +114,17 @@ Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, i
   };
   if (depth > 0)
     for (KvView& v : views) fill(instance, v, depth, o.computed);
-  Limits3 beside_prefill, beside_decode;
+  std::vector<Limit> beside_prefill, beside_decode;
   std::vector<double> prefill, decode;
   for (int repeat = 0; repeat < o.repeats; ++repeat) {
     if (progress) progress("prefill");
     truncate(depth);
-    beside_prefill.add(probe.slice());
+    beside_prefill.push_back(probe.slice());
     if (o.prompt > 0) {
       const auto start = Clock::now();
       feed(instance, view, o.prompt, Want::last_logits);
       prefill.push_back(o.prompt / seconds_since(start));
-      beside_prefill.add(probe.slice());
+      beside_prefill.push_back(probe.slice());
     }
     if (o.decode == 0) continue;
     if (progress) progress("decode");
@@ -121,7 +132,7 @@ Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, i
     if (depth == 0) decode_step(instance, views);
     double spent = 0;
     for (int i = 0; i < o.decode; ++i) {
-      if (i % 8 == 0) beside_decode.add(probe.slice());
+      if (i % 8 == 0) beside_decode.push_back(probe.slice());
       const auto start = Clock::now();
       decode_step(instance, views);
       spent += seconds_since(start);
@@ -137,15 +148,14 @@ Measured measure_at(Instance& instance, Probe& probe, const MeasureOptions& o, i
     m.prefill_rate = median(prefill);
     m.prefill_multiplies =
         m.prefill_rate * static_cast<double>(prefill_multiplies(instance.config(), depth + o.prompt / 2));
-    m.limit = beside_prefill.medians();
-    const double most = mostly_floats(instance.model()) ? m.limit.f32_multiplies : m.limit.int8_multiplies;
-    m.prefill_share = m.prefill_multiplies / most;
+    m.limit = medians(beside_prefill);
+    m.prefill_share = m.prefill_multiplies / multiplies_at(m.limit, usual_grain(instance));
   }
   if (!decode.empty()) {
     m.decode_rate = median(decode);
     const int64_t step = decode_bytes(instance.model(), limits.kv, depth + o.decode / 2, o.sequences);
     m.decode_bytes = m.decode_rate / o.sequences * static_cast<double>(step);
-    m.limit.read_bytes = beside_decode.medians().read_bytes;
+    m.limit.read_bytes = medians(beside_decode).read_bytes;
     m.decode_share = m.decode_bytes / m.limit.read_bytes;
   }
   return m;

@@ -11,6 +11,35 @@
 namespace minke {
 namespace {
 
+// sum[t] += N chains of columns from `from` on, side by side: a chain waits for itself.
+template <typename F, bool pairs, int T, int N>
+MINKE_INLINE void add_chains(const Walk& walk, int from, int cols, const float* factors,
+                             const Column<pairs, T>* x, const std::byte*& far, Vf sum[T]) {
+  Vf total[N][T];
+  unroll<N * T>([&](auto i) MINKE_INLINED { total[i / T][i % T] = zero_f(); });
+  const int end = N == 1 ? std::min(cols, from + kChain) : from + kChain;
+  int c = from;
+  for (; c + kPieceColumns<F> <= end; c += kPieceColumns<F>) {
+    if (far) {
+      constexpr int kLines = N * kPiece<F> * kPanel / 64;
+      unroll<kLines>([&](auto i) MINKE_INLINED { __builtin_prefetch(far + 64 * i, 0, 2); });
+      far += 64 * kLines;
+    }
+    const auto* at = column<pairs, T>(x, c);
+    for_each_two_of_pieces<F, pairs, N>(walk, c, [&](auto n, auto j, const Vi* two) MINKE_INLINED {
+      add_two<pairs, T>(two, column<pairs, T>(at, n * kChain + j), total[n]);
+    });
+  }
+  if constexpr (N == 1)
+    if (c < end)
+      for_each_two_of_rest<F, pairs>(walk, c, end, [&](int j, const Vi* two) MINKE_INLINED {
+        add_two<pairs, T>(two, column<pairs, T>(x, c + j), total[0]);
+      });
+  unroll<N>([&](auto n) MINKE_INLINED {
+    unroll<T>([&](auto t) MINKE_INLINED { sum[t] = fma(total[n][t], set1(factors[n]), sum[t]); });
+  });
+}
+
 // out[t * stride + r] (+)= W[first + r] . token t of the tile for up to kPanel rows. `data`: the tile in the
 // first block; block_bytes: to that of the next. Nothing is asked into L1: rows of floats are long, and read
 // from one end to the other (BF16 came at 31 GB/s instead of 27). Two panels at a time, whose sums would not
@@ -25,17 +54,16 @@ void multiply_few(const Mat& w, int first, int rows, const std::byte* data, int6
     const int cols = std::min(kBlock, w.cols - block * kBlock);
     const int64_t bytes = int64_t{cols} * F::kBytes;
     const Walk walk = rows_at(w, first, rows, int64_t{block} * kBlock * F::kBytes, bytes, copy);
-    if (const std::byte* far = share_ahead<kPanel>(w, first, block, bytes))
-      for (int64_t b = 0; b < kPanel * bytes; b += 64) __builtin_prefetch(far + b, 0, 2);
-    const auto& x = *reinterpret_cast<const TileOf<pairs, T>*>(data);
-    for_each_scale<F>(w, first, block, cols, [&](int from, int count, float factor) MINKE_INLINED {
-      Vf total[T];
-      unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_f(); });
-      for_each_two<F, pairs>(walk.group(from * F::kBytes), count, [&](int c, const Vi* words) MINKE_INLINED {
-        add_two<pairs, T>(words, x, from + c, total);
-      });
-      unroll<T>([&](auto t) MINKE_INLINED { sum[t] = fma(total[t], set1(factor), sum[t]); });
-    });
+    const std::byte* far = share_ahead<kPanel>(w, first, block, bytes);
+    const auto* x = reinterpret_cast<const TileOf<pairs, T>*>(data)->x;
+    float factors[kBlock / kChain];
+    for (int from = 0; from < cols; from += kChain)
+      factors[from / kChain] = factor_at<F>(w, first, block, from);
+    if (T <= 2 && cols == kBlock)
+      add_chains<F, pairs, T, 2>(walk, 0, cols, factors, x, far, sum);
+    else
+      for (int from = 0; from < cols; from += kChain)
+        add_chains<F, pairs, T, 1>(walk, from, cols, factors + from / kChain, x, far, sum);
   }
   unroll<T>([&](auto t) MINKE_INLINED {
     float* to = out + t * stride;

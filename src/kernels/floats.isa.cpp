@@ -24,28 +24,40 @@ template <typename F, bool pairs>
 void fill_words(const Mat& w, int first, int rows, int block, int cols, Scratch& s) {
   const int64_t bytes = int64_t{cols} * F::kBytes;
   const Walk walk = rows_at(w, first, rows, int64_t{block} * kBlock * F::kBytes, bytes, s.rows);
-  prefetch_ahead<kPanel, 2>(w, first, block, bytes, 0, kPanel);
-  for_each_two<F, pairs>(walk, cols, [&](int c, const Vi* two) MINKE_INLINED {
-    unroll<kWordsOfTwo<pairs>>([&](auto i)
-                                   MINKE_INLINED { store(s.words[c * kWordsOfTwo<pairs> / 2 + i], two[i]); });
-  });
+  constexpr int kWords = kWordsOfTwo<pairs>;
+  int c = 0;
+  const auto put = [&](int j, const Vi* two) MINKE_INLINED {
+    unroll<kWords>([&](auto i) MINKE_INLINED { store(s.words[(c + j) / 2 * kWords + i], two[i]); });
+  };
+  for (; c + kPieceColumns<F> <= cols; c += kPieceColumns<F>)
+    for_each_two_of_pieces<F, pairs, 1>(walk, c,
+                                        [&](auto, auto j, const Vi* two) MINKE_INLINED { put(j, two); });
+  if (c < cols) for_each_two_of_rest<F, pairs>(walk, c, cols, put);
 }
 
 template <typename F, bool pairs>
 void multiply_many(const Mat& w, int first_row, int rows, const Operand& x, float* out, int64_t stride,
                    bool add, Scratch& s) {
   auto* sums = reinterpret_cast<float*>(&s + 1);
-  const int panels = (rows + kPanel - 1) / kPanel;
+  const int panels = (rows + kPanel - 1) / kPanel, tiles = (x.tokens + kTokenTile - 1) / kTokenTile;
   for (int block = 0; block < blocks_of(w.cols); ++block) {
     const int cols = std::min(kBlock, w.cols - block * kBlock);
+    const int64_t bytes = int64_t{cols} * F::kBytes;
     for (int p = 0; p < panels; ++p) {
       const int first = first_row + p * kPanel;
       fill_words<F, pairs>(w, first, std::min(kPanel, rows - p * kPanel), block, cols, s);
-      for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int, float* tile_sums) {
-        for_each_scale<F>(w, first, block, cols, [&](int from, int count, float factor) MINKE_INLINED {
-          add_columns<pairs, T>(s.words, from, count, factor, tile, block == 0 && from == 0,
-                                tile_sums + p * T * kPanel);
+      const std::byte* far = share_ahead<kPanel>(w, first, block, bytes);
+      const NextPanel next = next_panel(w, first_row, rows, block, p, panels);
+      for_tiles(x, block, sums, panels, [&](auto T, const std::byte* tile, int t, float* tile_sums) {
+        prefetch_beside(t / kTokenTile, tiles, [&](int from, int to) MINKE_INLINED {
+          if (far)
+            for (int64_t b = from * bytes; b < to * bytes; b += 64) __builtin_prefetch(far + b, 0, 2);
+          prefetch_block<kPanel, 0>(w, next.row, next.block, bytes, from, to);
         });
+        for (int from = 0; from < cols; from += kChain)
+          add_columns<pairs, T>(s.words, from, std::min(kChain, cols - from),
+                                factor_at<F>(w, first, block, from), tile, block == 0 && from == 0,
+                                tile_sums + p * T * kPanel);
       });
     }
   }

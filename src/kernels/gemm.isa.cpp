@@ -97,23 +97,9 @@ struct Results {
   int64_t stride;
 };
 
-// The panel that is unpacked after panel p of `panels` at a block of w.
-struct NextPanel {
-  int row, block;
-};
-NextPanel next_panel(const Mat& w, int first_row, int rows, int block, int p, int panels) {
-  if (p + 1 < panels) return {first_row + (p + 1) * kPanel, block};
-  if (block + 1 < blocks_of(w.cols)) return {first_row, block + 1};
-  return {first_row + rows, 0};
-}
-
-// Beside tile i of n, that tile's part of the panel into L1. Beside the last ones only where there are many,
-// since the tokens' bytes would push it out again.
+// What prefetch_beside asks for.
 template <typename F>
-MINKE_INLINE void prefetch_beside(const Mat& w, const NextPanel& next, int i, int n) {
-  if (n > kPanel) i -= n - kPanel;
-  if (i < 0) return;
-  const int parts = std::min(n, kPanel), from = kPanel * i / parts, to = kPanel * (i + 1) / parts;
+MINKE_INLINE void ask_near(const Mat& w, const NextPanel& next, int from, int to) {
   if (!w.interleaved)
     AsFiled<F>::ask_near(w, next.row, next.block, from, to);
   else if constexpr (interleaves(F::kFormat))
@@ -153,7 +139,9 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
           if (last)
             for (int t = first_token; t < first_token + T; ++t)
               __builtin_prefetch(results.out + t * results.stride + p * kPanel, 1, 2);
-          if (tiles > 1) prefetch_beside<F>(w, next, first_token / kTokenTile, tiles);
+          if (tiles > 1)
+            prefetch_beside(first_token / kTokenTile, tiles,
+                            [&](int from, int to) MINKE_INLINED { ask_near<F>(w, next, from, to); });
           multiply_tile<F, T>(s.panel, many ? &steps : nullptr, subs, tile, none, out);
           for (int t = 0; t < T; ++t)
             if (tile.token[t].rest)

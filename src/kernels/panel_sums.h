@@ -30,14 +30,15 @@ MINKE_INLINE Vf before(bool first, const float* sum) { return first ? zero_f() :
 template <bool pairs, int T>
 void add_columns(const int32_t (*words)[kPanel], int from, int count, float factor, const std::byte* tile,
                  bool first, float* sums) {
-  const auto& x = *reinterpret_cast<const TileOf<pairs, T>*>(tile);
+  constexpr int kWords = kWordsOfTwo<pairs>;
+  const auto* x = column<pairs, T>(reinterpret_cast<const TileOf<pairs, T>*>(tile)->x, from);
   Vf total[T];
   unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_f(); });
-  for (int c = from; c < from + count; c += 2) {
-    Vi two[kWordsOfTwo<pairs>];
-    unroll<kWordsOfTwo<pairs>>([&](auto i)
-                                   MINKE_INLINED { two[i] = load(words[c * kWordsOfTwo<pairs> / 2 + i]); });
-    add_two<pairs, T>(two, x, c, total);
+  words += from / 2 * kWords;
+  for (int k = 0; k < (count + 1) / 2; ++k, words += kWords) {
+    Vi two[kWords];
+    unroll<kWords>([&](auto i) MINKE_INLINED { two[i] = load(words[i]); });
+    add_two<pairs, T>(two, column<pairs, T>(x, 2 * k), total);
   }
   unroll<T>([&](auto t) MINKE_INLINED {
     store(sums + kPanel * t, fma(total[t], set1(factor), before(first, sums + kPanel * t)));

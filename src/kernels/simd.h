@@ -31,6 +31,7 @@
 //   dot_wide               dot of codes of eight bits: as signed values where kSignedCodes, else as codes 128
 //                          above them; dot_wide_at likewise
 //   transpose4(rows, offset, out)   lane r of out[j] = dword j of the 16 bytes at rows[r] + offset, r < 16
+//   transpose<N>(rows, offset, out) the same of N times 16 bytes, out[4 N]
 //   column_u32(rows, offset)        the first dword alone
 //   columns_u64(rows, offset, out)  the first two
 //   fifth_bits<k>(bits)    bits 4 k .. 4 k + 3 of each lane as 0 or 16 in its four bytes
@@ -81,6 +82,10 @@ constexpr bool kPairSums = false;
 #if !defined(__AVX512BW__)
 namespace minke {
 namespace {
+template <int N, typename Rows>
+MINKE_INLINE void transpose(const Rows& rows, int offset, Vi* out) {
+  for (int i = 0; i < N; ++i) transpose4(rows, offset + 16 * i, out + 4 * i);
+}
 inline Vi low_halves(Vi a, Vi b) { return bit_or(bit_and(a, set1(0xffff)), shl<16>(b)); }
 template <typename Rows>
 MINKE_INLINE void columns_u64(const Rows& rows, int offset, Vi out[2]) {

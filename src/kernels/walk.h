@@ -68,6 +68,26 @@ MINKE_INLINE void prefetch_ahead(const Mat& w, int first, int block, int64_t byt
   prefetch_block<kRows, kSoon>(w, first, block, bytes, from, to);
 }
 
+// The panel that is read after panel p of `panels` at a block of w.
+struct NextPanel {
+  int row, block;
+};
+inline NextPanel next_panel(const Mat& w, int first_row, int rows, int block, int p, int panels) {
+  if (p + 1 < panels) return {first_row + (p + 1) * kPanel, block};
+  if (block + 1 < blocks_of(w.cols)) return {first_row, block + 1};
+  return {first_row + rows, 0};
+}
+
+// Beside tile i of n that a panel meets, ask(from, to) for that tile's share of the next one's sixteen rows,
+// into L1. Beside the last tiles only where there are many, since the tokens' bytes would push it out again.
+template <typename Ask>
+MINKE_INLINE void prefetch_beside(int i, int n, const Ask& ask) {
+  if (n > kPanel) i -= n - kPanel;
+  if (i < 0) return;
+  const int parts = std::min(n, kPanel);
+  ask(kPanel * i / parts, kPanel * (i + 1) / parts);
+}
+
 // Tokens of products that meet panels: so many, or many more.
 constexpr int kPanelTokens = 16;
 

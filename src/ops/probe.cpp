@@ -55,8 +55,10 @@ Limit Probe::slice() {
       }
     }
   }
-  return {read_once(streams_, ahead_), spin_rate(ctx_, ctx_.kernels.spin_int8, kRounds),
-          spin_rate(ctx_, ctx_.kernels.spin_f32, kRounds)};
+  const Kernels& k = ctx_.kernels;
+  return {read_once(streams_, ahead_), spin_rate(ctx_, k.spin_int8, kRounds),
+          spin_rate(ctx_, k.spin_bf16 ? k.spin_bf16 : k.spin_f32, kRounds),
+          spin_rate(ctx_, k.spin_f32, kRounds)};
 }
 
 }  // namespace minke

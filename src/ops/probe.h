@@ -10,6 +10,7 @@ namespace minke {
 struct Limit {
   double read_bytes = 0;       // from memory, the best of 1 to 16 streams a thread with and without prefetch
   double int8_multiplies = 0;  // multiply-adds of bytes, in registers
+  double bf16_multiplies = 0;  // of pairs of bf16; of f32 where no instruction takes such pairs
   double f32_multiplies = 0;
 };
 

@@ -240,25 +240,49 @@ inline void pair_u16(const void* p, const void* q, Vi out[2]) {
 }
 inline Vf half_to_float(Vi bits) { return {_mm512_cvtph_ps(_mm512_cvtepi32_epi16(bits.v))}; }
 
-template <typename Rows>
-MINKE_INLINE void transpose4(const Rows& rows, int offset, Vi out[4]) {
-  // Masked broadcasts, since inserts would keep the shuffle ports from the unpacking below.
-  const auto quad = [&](int r) MINKE_INLINED {
-    const auto row = [&](int i) MINKE_INLINED {
-      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(rows[i] + offset));
-    };
-    __m512i z = _mm512_castsi128_si512(row(r));
-    z = _mm512_mask_broadcast_i32x4(z, 0x00f0, row(r + 4));
-    z = _mm512_mask_broadcast_i32x4(z, 0x0f00, row(r + 8));
-    return _mm512_mask_broadcast_i32x4(z, 0xf000, row(r + 12));
-  };
-  const __m512i a = quad(0), b = quad(1), c = quad(2), d = quad(3);
-  const __m512i ab0 = _mm512_unpacklo_epi32(a, b), ab1 = _mm512_unpackhi_epi32(a, b);
-  const __m512i cd0 = _mm512_unpacklo_epi32(c, d), cd1 = _mm512_unpackhi_epi32(c, d);
+// Four rows' sixteen dwords to four words of one dword a row, in place.
+MINKE_INLINE void turn_quads(__m512i q[4], Vi out[4]) {
+  const __m512i ab0 = _mm512_unpacklo_epi32(q[0], q[1]), ab1 = _mm512_unpackhi_epi32(q[0], q[1]);
+  const __m512i cd0 = _mm512_unpacklo_epi32(q[2], q[3]), cd1 = _mm512_unpackhi_epi32(q[2], q[3]);
   out[0].v = _mm512_unpacklo_epi64(ab0, cd0);
   out[1].v = _mm512_unpackhi_epi64(ab0, cd0);
   out[2].v = _mm512_unpacklo_epi64(ab1, cd1);
   out[3].v = _mm512_unpackhi_epi64(ab1, cd1);
+}
+
+// N times four dwords of each row, 16 bytes apart. A row's are read one after the other: rows of 4096 bytes
+// would push each other out of L1 in between.
+template <int N, typename Rows>
+MINKE_INLINE void transpose(const Rows& rows, int offset, Vi* out) {
+  // Masked broadcasts, since inserts would keep the shuffle ports from the unpacking.
+  __m512i quad[N][4];
+  const auto place = [&](auto i, auto from) MINKE_INLINED {
+    const std::byte* row = rows[i + 4 * from] + offset;
+#pragma GCC unroll 4
+    for (int n = 0; n < N; ++n) {
+      const __m128i four = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 16 * n));
+      quad[n][i] =
+          from == 0 ? _mm512_castsi128_si512(four)
+                    : _mm512_mask_broadcast_i32x4(quad[n][i], static_cast<__mmask16>(15 << 4 * from), four);
+    }
+  };
+  const auto place_quad = [&](auto i) MINKE_INLINED {
+    place(i, std::integral_constant<int, 0>{});
+    place(i, std::integral_constant<int, 1>{});
+    place(i, std::integral_constant<int, 2>{});
+    place(i, std::integral_constant<int, 3>{});
+  };
+  place_quad(std::integral_constant<int, 0>{});
+  place_quad(std::integral_constant<int, 1>{});
+  place_quad(std::integral_constant<int, 2>{});
+  place_quad(std::integral_constant<int, 3>{});
+#pragma GCC unroll 4
+  for (int n = 0; n < N; ++n) turn_quads(quad[n], out + 4 * n);
+}
+
+template <typename Rows>
+MINKE_INLINE void transpose4(const Rows& rows, int offset, Vi out[4]) {
+  transpose<1>(rows, offset, out);
 }
 
 template <int k>
