@@ -124,9 +124,10 @@ class RealModel(Folder):
         self.assertEqual(ids[0], ids[2])
         self.assertEqual(before["prompt_tokens"], whole["prompt_tokens"])
         perplexity = [self.json("perplexity", m, GOLDEN / "real" / "text.txt", "--tokens", 256, "--ctx", 256,
-                                "--activations", "f32", "--json")["perplexity"] for m in (SMOLLM, back, gguf)]
-        self.assertAlmostEqual(perplexity[1], perplexity[2], places=2)  # rows of queries and keys in another order
-        self.assertAlmostEqual(perplexity[0], perplexity[1], places=2)
+                                "--activations", "f32", "--kv", "f32", "--json")["perplexity"]
+                      for m in (SMOLLM, back, gguf)]
+        self.assertAlmostEqual(perplexity[1], perplexity[2], places=3)
+        self.assertAlmostEqual(perplexity[0], perplexity[1], places=3)
 
     def interrupted(self, how):
         """Ends a conversion in the middle, and takes it up."""
