@@ -21,7 +21,9 @@ void EngineFlags::add(CLI::App& command) {
   command.add_option("--ubatch", ubatch, "Prompt tokens of one step")
       ->check(CLI::Range(1, 1 << 16))
       ->capture_default_str();
-  command.add_option("--activations", activations, "int8, or f32: slower, nearer to the reference")
+  command
+      .add_option("--activations", activations,
+                  "int8 (bf16 beside BF16 and FP8 weights), or f32: slower, nearer to the reference")
       ->check(CLI::IsMember({"int8", "f32"}));
   model.add_kv(command);
   command

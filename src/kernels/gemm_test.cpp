@@ -118,6 +118,29 @@ TEST_P(Gemm, SumsBeyond16BitsGiveTheSameBits) {
   }
 }
 
+// The instruction for pairs of bf16 takes subnormal numbers for zeros, so all have to: weights, activations,
+// products and sums.
+TEST(Floats, SubnormalsGiveTheSameBits) {
+  Random random(23);
+  const int rows = 40, cols = 300;
+  for (const Format format : {Format::bf16, Format::f8_e4m3})
+    for (const float size : {1.0f, 1e-20f, 1e-39f})
+      for (const int tokens : {1, 2, 8, 21}) {
+        OwnedMat w = random_mat(random, format, rows, cols);
+        for (float& scale : w.scales) scale *= 1e-36f;
+        for (int i = 0; format == Format::bf16 && i < rows * cols; ++i) {
+          const float value = random.normal() * std::array{1e-39f, 1e-19f}[static_cast<size_t>(i / cols % 2)];
+          const uint16_t bits = f32_to_bf16(value);
+          std::memcpy(&w.bytes[static_cast<size_t>(2 * i)], &bits, 2);
+        }
+        const auto x = random_floats(random, int64_t{tokens} * cols, size);
+        const auto expected = multiply(kernels_for(Isa::scalar), Grain::bf16, w.mat, x, tokens);
+        for (const Isa isa : usable_isas())
+          ASSERT_EQ(multiply(kernels_for(isa), Grain::bf16, w.mat, x, tokens), expected)
+              << name(format) << ' ' << name(isa) << " tokens " << tokens;
+      }
+}
+
 TEST_P(Gemm, ATokensResultDoesNotDependOnItsNeighbours) {
   const Kernels& kernels = kernels_for(usable_isas().back());
   for (const Grain grain : {grain_for(GetParam()), Grain::f32}) {
