@@ -42,11 +42,19 @@ MINKE_INLINE void add_two(const Vi* words, const Column<pairs, T>* x, Vf total[T
   }
 }
 
+#if defined(__AVX512F__)
+constexpr int kRegisters = 32;  // of sixteen lanes
+#else
+constexpr int kRegisters = 8;
+#endif
 constexpr int kChain = kScaleBlock;  // columns whose products are added one after the other
-// Bytes of a row that are read together: a line, for rows of 4096 bytes push each other out of L1 in between.
-// Half a one of FP8, so that chains side by side take turns often enough not to wait for each other.
+// Bytes of a row that are read together: a line where there are registers for as much of sixteen rows, for
+// rows of 4096 bytes push each other out of L1 in between. Half a one of FP8, so that chains side by side
+// take turns often enough not to wait for each other.
 template <typename F>
-constexpr int kPiece = F::kBytes == 1 ? 32 : 64;
+constexpr int kPiece = kRegisters < 32  ? 16
+                       : F::kBytes == 1 ? 32
+                                        : 64;
 template <typename F>
 constexpr int kPieceColumns = kPiece<F> / F::kBytes;
 
