@@ -32,8 +32,10 @@ class Axis:
 class Chart:
     """Lines and points are [(x, y), ...] in the axes' units."""
 
-    def __init__(self, title, x, y):
+    def __init__(self, title, x, y, legend_right=False):
+        """The legend stands in the upper left corner, or in the lower right one."""
         self.title, self.x, self.y, self.parts, self.legend = title, x, y, [], []
+        self.legend_right = legend_right
 
     def place(self, point):
         return (LEFT + self.x.share(point[0]) * (WIDTH - LEFT - RIGHT),
@@ -71,9 +73,11 @@ class Chart:
         out.append(self.text((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 10, self.x.label, "middle"))
         middle = (TOP + bottom) / 2
         out.append(self.text(14, middle, self.y.label, "middle", f' transform="rotate(-90 14 {middle:.0f})"'))
+        first = bottom - 9 - 15 * len(self.legend) if self.legend_right else TOP + 6
         for i, (name, colour) in enumerate(self.legend):
-            out.append(f'<rect x="{LEFT + 8}" y="{TOP + 6 + 15 * i}" width="9" height="9" fill="{colour}"/>')
-            out.append(self.text(LEFT + 22, TOP + 15 + 15 * i, name))
+            x, y = WIDTH - RIGHT - 17 if self.legend_right else LEFT + 8, first + 15 * i
+            out.append(f'<rect x="{x}" y="{y}" width="9" height="9" fill="{colour}"/>')
+            out.append(self.text(x - 5, y + 9, name, "end") if self.legend_right else self.text(x + 14, y + 9, name))
         return "\n".join(out + self.parts)
 
 

@@ -2,6 +2,7 @@
 // One token or a few times weights that are floats, sixteen rows at a time, turned in registers on their way
 // from memory: a panel would be written and read again for them. The same sums in the same order.
 
+#include <algorithm>
 #include <bit>
 
 #include "kernels/float_columns.h"

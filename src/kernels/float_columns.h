@@ -4,7 +4,6 @@
 // Sums run two by two in ascending order, the odd one of two first: the order of the instruction that adds
 // two products of bf16 at once.
 
-#include <algorithm>
 #include <cstring>
 #include <type_traits>
 

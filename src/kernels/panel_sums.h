@@ -2,9 +2,7 @@
 // Sums of the products of panels with all tokens: where they wait between blocks, what columns in f32 or bf16
 // add to them, and how they are written.
 
-#include <algorithm>
 #include <cstdint>
-#include <type_traits>
 
 #include "kernels/float_columns.h"
 #include "kernels/operand.h"
