@@ -31,6 +31,15 @@ def environment(home=None, **variables):
     return kept
 
 
+def write_texts(folder):
+    """A folder of short pages to train on: always the same, as what a test learns must not depend on the documentation."""
+    folder.mkdir()
+    pages = (ROOT / "tests" / "real" / "text.txt").read_text()[:24_000].split("\n## ")
+    for number, page in enumerate(pages):
+        (folder / f"{number:02}.md").write_text(page)
+    return folder
+
+
 def run_minke(*args, timeout=600):
     """What minke prints; it must do without an error."""
     done = subprocess.run([MINKE, *map(str, args)], capture_output=True, timeout=timeout, env=environment())

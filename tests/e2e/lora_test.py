@@ -6,10 +6,9 @@ import struct
 import tempfile
 import unittest
 
-from common import ROOT, Case
+from common import Case, write_texts
 from server import Server
 
-TEXTS = ROOT / "docs" / "decisions"
 CONFIG = {
     "architectures": ["LlamaForCausalLM"], "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
     "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 300, "rms_norm_eps": 1e-5, "rope_theta": 10000,
@@ -26,8 +25,9 @@ class Lora(Case):
         cls.folder = pathlib.Path(folder.name)
         case = cls()
         tokenizer = cls.folder / "tokenizer"
-        case.minke("tokenizer", "train", TEXTS, "-o", tokenizer, "--vocab", 300)
-        case.minke("data", TEXTS, "--tokenizer", tokenizer, "-o", cls.folder / "data")
+        texts = write_texts(cls.folder / "texts")
+        case.minke("tokenizer", "train", texts, "-o", tokenizer, "--vocab", 300)
+        case.minke("data", texts, "--tokenizer", tokenizer, "-o", cls.folder / "data")
         other = cls.folder / "other.txt"
         other.write_text("to be or not to be\n" * 200)
         case.minke("data", other, "--tokenizer", tokenizer, "-o", cls.folder / "other")
@@ -36,7 +36,7 @@ class Lora(Case):
         case.train("base", {"config": CONFIG, "deviation": 0.02}, STAGE)
         cls.base = cls.folder / "base" / "model"
         lora = {"rank": 4, "alpha": 8, "targets": ALL}
-        case.train("tuned", {"from": "base/model"}, {**STAGE, "data": "other", "steps": 60, "lora": lora})
+        case.train("tuned", {"from": "base/model"}, {**STAGE, "data": "other", "steps": 120, "lora": lora})
         cls.adapter, cls.merged = cls.folder / "tuned" / "adapter", cls.folder / "tuned" / "model"
 
     def train(self, output, model, stage):

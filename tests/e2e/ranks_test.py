@@ -10,8 +10,8 @@ import tempfile
 import time
 import unittest
 
-from common import MINKE, Case, environment
-from train_test import TEXTS, run_config
+from common import MINKE, Case, environment, write_texts
+from train_test import CONFIG, run_config
 
 MPIRUN = shutil.which("mpirun")
 # Ranks on one machine, perhaps more than it has processors, perhaps in a container: they yield while they wait.
@@ -62,16 +62,19 @@ class Ranks(Case):
         cls.addClassCleanup(cls.folder_of_class.cleanup)
         cls.folder = pathlib.Path(cls.folder_of_class.name)
         tokenizer = cls.folder / "tokenizer"
-        for args in (("tokenizer", "train", TEXTS, "-o", tokenizer, "--vocab", "300"),
-                     ("data", TEXTS, "--tokenizer", tokenizer, "-o", cls.folder / "data", "--val", "0.1")):
+        texts = write_texts(cls.folder / "texts")
+        for args in (("tokenizer", "train", texts, "-o", tokenizer, "--vocab", "300"),
+                     ("data", texts, "--tokenizer", tokenizer, "-o", cls.folder / "data", "--val", "0.1")):
             subprocess.run([MINKE, *args], check=True, capture_output=True, env=environment())
 
     def config(self, output, parallel=None, **changes):
         stage = {"steps": STEPS, "pass": 2, "warmup": 3, "sequence": 32, "evaluate_steps": STEPS, "indexer": "learns"}
         stage.update(changes.pop("stage", {}))
         path = self.folder / f"{output}.json"
-        path.write_text(json.dumps(run_config(output=output, stage=stage, precision="f32", threads=1,
-                                              parallel=parallel or {}, **changes)))
+        run = run_config(output=output, stage=stage, precision="f32", threads=1, parallel=parallel or {}, **changes)
+        # The indexer chooses all keys of a sequence: which of two nearly equal ones it takes is up to the last bits.
+        model = {"config": {**CONFIG, "index_topk": stage["sequence"]}, "deviation": 0.02}
+        path.write_text(json.dumps({**run, "model": changes.get("model", model)}))
         return path
 
     def command(self, ranks, *args):

@@ -8,9 +8,7 @@ import tempfile
 import time
 import unittest
 
-from common import MINKE, ROOT, Case, environment
-
-TEXTS = ROOT / "docs" / "decisions"
+from common import MINKE, Case, environment, write_texts
 
 CONFIG = {
     "architectures": ["DeepseekV32ForCausalLM"], "hidden_size": 32, "intermediate_size": 64,
@@ -37,8 +35,9 @@ class Train(Case):
         self.addCleanup(folder.cleanup)
         self.folder = pathlib.Path(folder.name)
         tokenizer = self.folder / "tokenizer"
-        self.minke("tokenizer", "train", TEXTS, "-o", tokenizer, "--vocab", 300)
-        self.minke("data", TEXTS, "--tokenizer", tokenizer, "-o", self.folder / "data", "--val", 0.1)
+        texts = write_texts(self.folder / "texts")
+        self.minke("tokenizer", "train", texts, "-o", tokenizer, "--vocab", 300)
+        self.minke("data", texts, "--tokenizer", tokenizer, "-o", self.folder / "data", "--val", 0.1)
 
     def write(self, name="config.json", **changes):
         path = self.folder / name
