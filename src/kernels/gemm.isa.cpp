@@ -52,8 +52,11 @@ template <typename F, typename Lie>
 MINKE_INLINE void fill_panel(const Mat& w, int first, int rows, int block, int subs, bool one_tile,
                              Scratch& s) {
   const int64_t bytes = F::kIntegerScales ? F::kBytes : F::kBytes * subs;
-  const Ahead ahead = one_tile ? Lie::template ahead<kTokenTile>(w, first, block)
-                               : Lie::template ahead<kPanelTokens>(w, first, block);
+  Ahead ahead;
+  if (one_tile)
+    ahead = Lie::template ahead<kTokenTile>(w, first, block);
+  else
+    ahead = Lie::template ahead<kPanelTokens>(w, first, block);
   unpack<F>(Lie::at(w, first, rows, block, bytes, s.rows), subs, s.panel, [&](int i, int n) MINKE_INLINED {
     const int from = kPanel * i / n, to = kPanel * (i + 1) / n;
     if (one_tile)

@@ -195,7 +195,8 @@ float rest_threshold(const float* row, int cols) {
     const float* x = block_of(row, cols, k, padded);
     for (int i = 0; i < 8; ++i) total += peak_of(x + 32 * i);
   }
-  return kRestThreshold * total / static_cast<float>((cols + 31) / 32);
+  const int groups = (cols + 31) / 32;
+  return kRestThreshold * total / static_cast<float>(groups);
 }
 
 // Tokens [from, to) of the T that share a tile; `rows` is the first of all, out the tile of block 0, rests
