@@ -94,8 +94,7 @@ int run(const Flags& flags) {
   for (const Measured& m : results) {
     fmt::print(
         "{:>7}  {:>10.2f} tok/s {:>5.1f} %  {:>10.2f} tok/s {:>5.1f} %  {:.1f} GB/s read, {:.0f} int8, "
-        "{:.0f} "
-        "bf16 and {:.0f} f32 GMAC/s\n",
+        "{:.0f} bf16 and {:.0f} f32 GMAC/s\n",
         m.depth, m.prefill_rate, 100 * m.prefill_share, m.decode_rate, 100 * m.decode_share,
         m.limit.read_bytes / 1e9, m.limit.int8_multiplies / 1e9, m.limit.bf16_multiplies / 1e9,
         m.limit.f32_multiplies / 1e9);

@@ -71,10 +71,10 @@ class Ranks(Case):
         stage = {"steps": STEPS, "pass": 2, "warmup": 3, "sequence": 32, "evaluate_steps": STEPS, "indexer": "learns"}
         stage.update(changes.pop("stage", {}))
         path = self.folder / f"{output}.json"
-        run = run_config(output=output, stage=stage, precision="f32", threads=1, parallel=parallel or {}, **changes)
         # The indexer chooses all keys of a sequence: which of two nearly equal ones it takes is up to the last bits.
-        model = {"config": {**CONFIG, "index_topk": stage["sequence"]}, "deviation": 0.02}
-        path.write_text(json.dumps({**run, "model": changes.get("model", model)}))
+        changes.setdefault("model", {"config": {**CONFIG, "index_topk": stage["sequence"]}, "deviation": 0.02})
+        path.write_text(json.dumps(run_config(output=output, stage=stage, precision="f32", threads=1,
+                                              parallel=parallel or {}, **changes)))
         return path
 
     def command(self, ranks, *args):
