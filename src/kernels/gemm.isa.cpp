@@ -4,16 +4,9 @@
 
 #include <algorithm>
 
-#include "kernels/tables.h"
-
-#if defined(MINKE_ISA_avx512_bf16)  // adds nothing to products of int8
-
-void minke::MINKE_FILL(gemm)(Kernels& table) { fill_gemm_avx512_vnni(table); }
-
-#else
-
 #include "kernels/panel_sums.h"
 #include "kernels/simd.h"
+#include "kernels/tables.h"
 #include "kernels/tile_products.h"
 #include "kernels/unpack.h"
 #include "kernels/walk.h"
@@ -184,5 +177,3 @@ void gemm(const Mat& w, int first_row, int rows, const Operand& x, float* out, i
 void MINKE_FILL(gemm)(Kernels& table) { table.gemm = gemm; }
 
 }  // namespace minke
-
-#endif

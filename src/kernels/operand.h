@@ -13,12 +13,14 @@ constexpr int kBlock = kOperandBlock;
 // code - offset), mostly unsigned ones; the sums are what takes the offset off again, and what minima are
 // multiplied by.
 struct TokenBlock {
-  int32_t below16[16];        // minus the sum of q over 16 columns
-  int32_t below32[8];         // over 32
+  int32_t below16[16];        // -kBelow16 times the sum of q over 16 columns
+  int32_t below32[8];         // -kBelow32 times that over 32
   int32_t step[8];            // 1 .. 8: a value is q * step * scale
   float step_sum[8];          // step * the sum over 32
   int16_t steps_sum16[8][2];  // step * the sum over 16, in pairs of neighbouring 16s
   int16_t steps_sum[4][2];    // step * the sum over 32, in pairs of neighbouring 32s
+  int16_t steps[4][2];        // step, in the same pairs
+  uint16_t row[8];            // where the row of step is in a table of steps (tile_products.h), in bytes
   // What products of 32 columns with codes of 0 and 1 can reach at most, in kReachUnit; and of either of
   // their 16s with codes of -1 to 1.
   // Not set without kPairSums.
@@ -28,6 +30,9 @@ struct TokenBlock {
   uint32_t rest;
 };
 
+constexpr int kBelow16 = 32,
+              kBelow32 = 128;   // Q6_K's offset and that of all eight bits, which need no shift so
+constexpr int kStepRow = 64;    // bytes of sixteen rows' multiples of a step
 constexpr int kReachUnit = 16;  // so that 32 * 127 fits a byte
 
 // One block of T tokens as int8.

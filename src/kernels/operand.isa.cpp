@@ -92,9 +92,11 @@ MINKE_INLINE void describe(const QuantBlock& b, const Scales& s, float unit, Tok
   int32_t sum32[8], step_sum[8];
   for (int i = 0; i < 8; ++i) sum32[i] = sum[2 * i] + sum[2 * i + 1];
   for (int i = 0; i < 8; ++i) step_sum[i] = s.step[i] * sum32[i];
-  for (int i = 0; i < 16; ++i) t.below16[i] = -sum[i];
-  for (int i = 0; i < 8; ++i) t.below32[i] = -sum32[i];
+  for (int i = 0; i < 16; ++i) t.below16[i] = -kBelow16 * sum[i];
+  for (int i = 0; i < 8; ++i) t.below32[i] = -kBelow32 * sum32[i];
   for (int i = 0; i < 8; ++i) t.step[i] = s.step[i];
+  for (int i = 0; i < 8; ++i) t.steps[i / 2][i % 2] = static_cast<int16_t>(s.step[i]);
+  for (int i = 0; i < 8; ++i) t.row[i] = static_cast<uint16_t>((s.step[i] - 1) * kStepRow);
   for (int i = 0; i < 8; ++i) t.step_sum[i] = static_cast<float>(step_sum[i]);
   for (int i = 0; i < 8; ++i) t.steps_sum16[i][0] = static_cast<int16_t>(s.step[i] * sum[2 * i]);
   for (int i = 0; i < 8; ++i) t.steps_sum16[i][1] = static_cast<int16_t>(s.step[i] * sum[2 * i + 1]);
@@ -108,7 +110,8 @@ MINKE_INLINE void describe_reach(const QuantBlock& b, TokenBlock& t) {
   alignas(64) int32_t size[16];
   store(size, sums_of_fours(b.size4));
   int32_t reach[8];
-  for (int i = 0; i < 8; ++i) reach[i] = (size[2 * i] + size[2 * i + 1] + std::abs(t.below32[i])) / 2;
+  for (int i = 0; i < 8; ++i)
+    reach[i] = (size[2 * i] + size[2 * i + 1] + std::abs(t.below32[i]) / kBelow32) / 2;
   for (int i = 0; i < 8; ++i) t.reach32[i] = in_reach_units(reach[i]);
   for (int i = 0; i < 8; ++i) t.reach16[i] = in_reach_units(std::max(size[2 * i], size[2 * i + 1]));
 }

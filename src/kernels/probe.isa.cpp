@@ -6,9 +6,9 @@
 namespace minke {
 namespace {
 
-// Enough to hide latencies, few enough that all stay in registers with their operands: spills would measure
-// memory.
-constexpr int kAccumulators = kTokenTile + 2;
+// Enough to hide latencies (two units, five cycles), few enough that all stay in registers with their
+// operands: spills would measure memory.
+constexpr int kAccumulators = kTokenTile < 8 ? kTokenTile + 2 : 14;
 
 int64_t spin_int8(int64_t rounds) {
   Part total[kAccumulators];

@@ -21,6 +21,8 @@
 //   pair_u16(p, q, out)    32 short elements of both: those of p in low halves, of q in high ones, 16 in each of out
 //   low_halves(a, b)       the low 16 bits of a's lanes, those of b above them
 //   kPairSums              whether dot16 costs as little as mul, so that two sums of 16 bits are scaled at once
+//   kMul16                 whether it pays to multiply scales by steps as they are needed, which mul16(a, b) does:
+//                          16-bit parts times 16-bit parts, the low 16 bits of each; never called where it does not
 //   lanes8(p)              eight floats and zeros, for floats that are in registers yet
 //   narrow(a, b, c, d)     64 lanes that fit bytes as bytes, those of a first; store_bytes writes them
 //   half_to_float(bits)    low 16 bits of each lane as f16
@@ -74,7 +76,9 @@ namespace {
 inline Vi dot7_at(Vi acc, Vi u, const void* p) { return dot7(acc, u, broadcast4(p)); }
 inline Part dot_part_at(Part part, Vi u, const void* p) { return dot_part(part, u, broadcast4(p)); }
 inline Vi dot_wide_at(Vi acc, Vi codes, const void* p) { return dot_wide(acc, codes, broadcast4(p)); }
-constexpr bool kPairSums = false;
+inline Vi dot16_at(Vi acc, Vi a, const void* p) { return dot16(acc, a, broadcast4(p)); }
+constexpr bool kPairSums = false, kMul16 = false;
+inline Vi mul16(Vi a, Vi) { return a; }
 }  // namespace
 }  // namespace minke
 #endif

@@ -19,10 +19,17 @@ namespace {
 struct alignas(64) Steps {
   // Of integer scales. Where sums are paired, a word has the scales of a pair: those of 16 columns stand in
   // word[pair], both halves of it; those of 32 columns, whose steps differ and of which none is negative,
-  // each in its own half of word[sub-block].
+  // each in its own half of word[sub-block], or with kMul16 both in word[pair][0], not multiplied yet.
   int32_t word[16][8][kPanel];
   float scale[8][8][kPanel];  // of f32 scales, exact
 };
+
+// The words of a table of steps at a token's row (TokenBlock::row).
+template <typename Word>
+MINKE_INLINE auto at_row(const Word (&table)[8][kPanel], size_t row) {
+  static_assert(sizeof table[0] == kStepRow);
+  return load(reinterpret_cast<const Word*>(reinterpret_cast<const std::byte*>(table) + row));
+}
 
 constexpr int kManyTokens = 12;  // from here on the table costs less than it saves
 
@@ -49,6 +56,9 @@ void make_steps(const Panel& p, int subs, Steps& steps) {
         store(steps.word[i / 2][s], low_halves(low, high));
       }
     }
+  } else if constexpr (kPaired<F> && kMul16) {
+    for (int i = 0; i < subs; i += 2)
+      store(steps.word[i / 2][0], low_halves(load(p.scale[i]), load(p.scale[i + 1])));
   } else {
     for (int i = 0; i < subs; ++i) {
       Vi multiple = zero_i();
@@ -111,7 +121,7 @@ MINKE_INLINE void add_sub_block(const Panel& p, const Steps* steps, const QuantT
         p, x, i, [&](Vi sum, auto t) MINKE_INLINED { total[t] = add(total[t], mul(sum, scaled(t))); });
   } else if (steps) {
     sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED {
-      total[t] = add_scaled(total[t], part, load(steps->word[i][x.token[t].step[column] - 1]));
+      total[t] = add_scaled(total[t], part, at_row(steps->word[i], x.token[t].row[column]));
     });
   } else {
     sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED {
@@ -129,9 +139,8 @@ MINKE_INLINE void take_offset(const Panel& p, const QuantTile<T>& x, Vi total[T]
     unroll<T>([&](auto t) MINKE_INLINED { above[t] = zero_i(); });
     for (int j = 0; j < 8; ++j) {
       const Vi scales = low_halves(load(p.scale[2 * j]), load(p.scale[2 * j + 1]));
-      unroll<T>([&](auto t) MINKE_INLINED {
-        above[t] = dot16(above[t], scales, broadcast4(x.token[t].steps_sum16[j]));
-      });
+      unroll<T>([&](auto t)
+                    MINKE_INLINED { above[t] = dot16_at(above[t], scales, x.token[t].steps_sum16[j]); });
     }
     unroll<T>([&](auto t) MINKE_INLINED { total[t] = sub(total[t], mul(above[t], set1(F::kOffset))); });
   }
@@ -162,27 +171,33 @@ MINKE_INLINE void paired_block(const Panel& p, const Steps& steps, const QuantTi
   for (int j = 0; j < kBlock / F::kSub / 2; ++j, beyond >>= F::kSub / 2) {
     Vi sum[2][T];
     unroll<2>([&](auto h) MINKE_INLINED {
-      const int i = 2 * j + h;
-      unroll<T>([&](auto t) MINKE_INLINED { sum[h][t] = below_codes<F>(x.token[t], i); });
-      unroll<kDots>([&](auto k) MINKE_INLINED {
-        const Vi w = code_word(p, i * kDots + k);
-        unroll<T>([&](auto t) MINKE_INLINED { sum[h][t] = dot7_at(sum[h][t], w, x.q[i * kDots + k][t]); });
+      unroll<T>([&](auto t) MINKE_INLINED { sum[h][t] = below_codes<F>(x.token[t], 2 * j + h); });
+    });
+    // In turns, since a sum waits for itself and those of one sub-block do not fill two multiply units.
+    unroll<kDots>([&](auto i) MINKE_INLINED {
+      unroll<2>([&](auto h) MINKE_INLINED {
+        const int k = (2 * j + h) * kDots + i;
+        const Vi w = code_word(p, k);
+        unroll<T>([&](auto t) MINKE_INLINED { sum[h][t] = dot7_at(sum[h][t], w, x.q[k][t]); });
       });
     });
-    const auto scales = [&](const int32_t* step) MINKE_INLINED {
-      return F::kSub == 16 ? load(steps.word[j][step[j] - 1])
-                           : bit_or(load(steps.word[2 * j][step[2 * j] - 1]),
-                                    load(steps.word[2 * j + 1][step[2 * j + 1] - 1]));
+    const auto& first = steps.word[F::kSub == 16 || kMul16 ? j : 2 * j];
+    const auto& second = steps.word[2 * j + 1];
+    const Vi pair = load(first[0]);
+    const auto scales = [&](const TokenBlock& token) MINKE_INLINED {
+      if constexpr (F::kSub == 16) return at_row(first, token.row[j]);
+      if constexpr (kMul16) return mul16(pair, broadcast4(token.steps[j]));
+      return bit_or(at_row(first, token.row[2 * j]), at_row(second, token.row[2 * j + 1]));
     };
     if ((beyond & (F::kSub == 16 ? 0xff : 0xffff)) == 0) {
       unroll<T>([&](auto t) MINKE_INLINED {
-        total[t] = dot16(total[t], low_halves(sum[0][t], sum[1][t]), scales(x.token[t].step));
+        total[t] = dot16(total[t], low_halves(sum[0][t], sum[1][t]), scales(x.token[t]));
       });
     } else {
       unroll<T>([&](auto t) MINKE_INLINED {
-        const Vi pair = scales(x.token[t].step);
-        total[t] = add(total[t], mul(sum[0][t], sar<16>(shl<16>(pair))));
-        total[t] = add(total[t], mul(sum[1][t], sar<16>(pair)));
+        const Vi scale = scales(x.token[t]);
+        total[t] = add(total[t], mul(sum[0][t], sar<16>(shl<16>(scale))));
+        total[t] = add(total[t], mul(sum[1][t], sar<16>(scale)));
       });
     }
   }
@@ -206,8 +221,7 @@ MINKE_INLINE void integer_values(const Panel& p, const QuantTile<T>& x, Vi total
       const Vi min = load(reinterpret_cast<const int32_t*>(p.min[j]));
       unroll<T>([&](auto t) MINKE_INLINED {
         const TokenBlock& token = x.token[t];
-        total[t] =
-            dot16(total[t], min, broadcast4(F::kSub == 16 ? token.steps_sum16[j] : token.steps_sum[j]));
+        total[t] = dot16_at(total[t], min, F::kSub == 16 ? token.steps_sum16[j] : token.steps_sum[j]);
       });
     }
     const Vf negative = sub(zero_f(), load(p.dmin));
@@ -230,8 +244,9 @@ MINKE_INLINE void add_scaled_32(const Panel& p, const Steps* steps, const QuantT
     sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED { sum[t] = add_part(sum[t], part); });
   }
   unroll<T>([&](auto t) MINKE_INLINED {
-    const int32_t step = x.token[t].step[i];
-    const Vf scale = steps ? load(steps->scale[i][step - 1]) : mul(load(p.fscale[i]), to_float(set1(step)));
+    const TokenBlock& token = x.token[t];
+    const Vf scale =
+        steps ? at_row(steps->scale[i], token.row[i]) : mul(load(p.fscale[i]), to_float(set1(token.step[i])));
     value[t] = fma(scale, to_float(sum[t]), value[t]);
   });
   if constexpr (F::kMin) {

@@ -114,8 +114,19 @@ inline Vi dot7_at(Vi acc, Vi u, const void* p) {
   return acc;
 }
 inline Vi dot_wide_at(Vi acc, Vi codes, const void* p) { return dot7_at(acc, codes, p); }
+inline Vi dot16_at(Vi acc, Vi a, const void* p) {
+  using Bytes __attribute__((may_alias)) = int32_t;
+  asm("vpdpwssd %2%{1to16%}, %1, %0" : "+v"(acc.v) : "v"(a.v), "m"(*static_cast<const Bytes*>(p)));
+  return acc;
+}
 
 constexpr bool kPairSums = true;
+#if defined(__AVX512BF16__)  // most of these have one unit for products of all kinds, and others that load
+constexpr bool kMul16 = false;
+#else  // Cascade Lake and Ice Lake: two units, but four or five micro-operations a cycle
+constexpr bool kMul16 = true;
+#endif
+inline Vi mul16(Vi a, Vi b) { return {_mm512_mullo_epi16(a.v, b.v)}; }
 
 // Lanes hold any number of dots.
 using Part = Vi;
