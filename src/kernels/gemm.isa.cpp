@@ -139,7 +139,9 @@ void gemm_quantised(const Mat& w, int first_row, int rows, const Operand& x, flo
             prefetch_beside(first_token / kTokenTile, tiles,
                             [&](int from, int to) MINKE_INLINED { ask_near<F>(w, next, from, to); });
           multiply_tile<F, T>(s.panel, many ? &steps : nullptr, subs, tile, none, out);
-          for (int t = 0; t < T; ++t)
+          uint32_t any = 0;
+          unroll<T>([&](auto t) MINKE_INLINED { any |= tile.token[t].rest; });
+          for (int t = 0; any != 0 && t < T; ++t)
             if (tile.token[t].rest)
               multiply_rest<F>(s.panel, rests[first_token + t], tile.token[t].rest, out + t * kPanel);
         });

@@ -27,7 +27,7 @@ MINKE_INLINE __m256 add_columns(const uint8_t* const at[8], int64_t offset, __m2
   __m256i total = sums_of_8(sum);
   if constexpr (F::kOffset > 0)
     total = _mm256_add_epi32(total, _mm256_set1_epi32(token.below32[i] / (kBelow32 / F::kOffset)));
-  scale = _mm256_mul_ps(scale, _mm256_set1_ps(static_cast<float>(token.step[i])));
+  scale = _mm256_mul_ps(scale, _mm256_set1_ps(token.f32_step[i]));
   value = _mm256_fmadd_ps(scale, _mm256_cvtepi32_ps(total), value);
   if constexpr (F::kMin) value = _mm256_fmadd_ps(min, _mm256_set1_ps(token.step_sum[i]), value);
   return value;

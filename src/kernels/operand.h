@@ -13,27 +13,33 @@ constexpr int kBlock = kOperandBlock;
 // code - offset), mostly unsigned ones; the sums are what takes the offset off again, and what minima are
 // multiplied by.
 struct TokenBlock {
-  int32_t below16[16];        // -kBelow16 times the sum of q over 16 columns
-  int32_t below32[8];         // -kBelow32 times that over 32
-  int32_t step[8];            // 1 .. 8: a value is q * step * scale
-  float step_sum[8];          // step * the sum over 32
-  int16_t steps_sum16[8][2];  // step * the sum over 16, in pairs of neighbouring 16s
-  int16_t steps_sum[4][2];    // step * the sum over 32, in pairs of neighbouring 32s
-  int16_t steps[4][2];        // step, in the same pairs
-  uint16_t row[8];            // where the row of step is in a table of steps (tile_products.h), in bytes
+  // Lines of 64 bytes, by what formats need beside each other. Of every one, most of all those of integer
+  // scales:
+  float scale;
+  // Bit i: what rounding left over of 32 columns is in the token's rest (rests_of).
+  uint32_t rest;
+  int16_t steps_sum[4][2];  // step * the sum over 32, in pairs of neighbouring 32s
+  int16_t steps[4][2];      // 1 .. 8, in the same pairs: a value is q * step * scale
+  uint8_t row[8];           // where the row of step is in a table of steps, in kRowUnit (tile_products.h)
   // What products of 32 columns with codes of 0 and 1 can reach at most, in kReachUnit; and of either of
   // their 16s with codes of -1 to 1.
   // Not set without kPairSums.
   uint8_t reach32[8], reach16[8];
-  float scale;
-  // Bit i: what rounding left over of 32 columns is in the token's rest (rests_of).
-  uint32_t rest;
+  int16_t steps_sum16[8][2];  // step * the sum over 16, in pairs of neighbouring 16s
+  int32_t step[8];            // steps once more
+  int32_t below16[16];        // -32 times the sum of q over 16 columns: 32 is Q6_K's offset
+  // Of f32 scales:
+  float f32_step[8];   // steps once more
+  float step_sum[8];   // step * the sum over 32
+  int32_t below32[8];  // -16 times the sum of q over 32 columns: offsets are 8, 16 and 128
+  int32_t wide32[8];   // -128 times
 };
+static_assert(sizeof(TokenBlock) % 64 == 0);
 
-constexpr int kBelow16 = 32,
-              kBelow32 = 128;   // Q6_K's offset and that of all eight bits, which need no shift so
-constexpr int kStepRow = 64;    // bytes of sixteen rows' multiples of a step
 constexpr int kReachUnit = 16;  // so that 32 * 127 fits a byte
+constexpr int kStepRow = 64;    // bytes of sixteen rows' multiples of a step
+constexpr int kRowUnit = 8;     // so that they fit a byte, and addresses take them as they are
+constexpr int kBelow16 = 32, kBelow32 = 16, kWide32 = 128;  // as many times as below16, below32, wide32 hold
 
 // One block of T tokens as int8.
 template <int T>

@@ -94,9 +94,11 @@ MINKE_INLINE void describe(const QuantBlock& b, const Scales& s, float unit, Tok
   for (int i = 0; i < 8; ++i) step_sum[i] = s.step[i] * sum32[i];
   for (int i = 0; i < 16; ++i) t.below16[i] = -kBelow16 * sum[i];
   for (int i = 0; i < 8; ++i) t.below32[i] = -kBelow32 * sum32[i];
+  for (int i = 0; i < 8; ++i) t.wide32[i] = -kWide32 * sum32[i];
   for (int i = 0; i < 8; ++i) t.step[i] = s.step[i];
+  for (int i = 0; i < 8; ++i) t.f32_step[i] = static_cast<float>(s.step[i]);
   for (int i = 0; i < 8; ++i) t.steps[i / 2][i % 2] = static_cast<int16_t>(s.step[i]);
-  for (int i = 0; i < 8; ++i) t.row[i] = static_cast<uint16_t>((s.step[i] - 1) * kStepRow);
+  for (int i = 0; i < 8; ++i) t.row[i] = static_cast<uint8_t>((s.step[i] - 1) * (kStepRow / kRowUnit));
   for (int i = 0; i < 8; ++i) t.step_sum[i] = static_cast<float>(step_sum[i]);
   for (int i = 0; i < 8; ++i) t.steps_sum16[i][0] = static_cast<int16_t>(s.step[i] * sum[2 * i]);
   for (int i = 0; i < 8; ++i) t.steps_sum16[i][1] = static_cast<int16_t>(s.step[i] * sum[2 * i + 1]);

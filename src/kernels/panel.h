@@ -46,11 +46,12 @@ MINKE_INLINE Vi nibbles(Vi word) { return bit_and(word, bytes_of(15)); }
 template <typename F>
 MINKE_INLINE Vi below_codes(const TokenBlock& x, int i) {
   if constexpr (F::kOffset == 0) return zero_i();
-  constexpr int kUnit = F::kSub == 16 ? kBelow16 : kBelow32;
+  constexpr bool kWide = F::kSub == 32 && F::kOffset == kWide32;
+  constexpr int kUnit = F::kSub == 16 ? kBelow16 : kWide ? kWide32 : kBelow32;
   static_assert(F::kOffset == 0 || std::has_single_bit(static_cast<unsigned>(F::kOffset)));
   constexpr int kShift =
       std::countr_zero(static_cast<unsigned>(F::kOffset)) - std::countr_zero(static_cast<unsigned>(kUnit));
-  const Vi below = set1(F::kSub == 16 ? x.below16[i] : x.below32[i]);
+  const Vi below = set1(F::kSub == 16 ? x.below16[i] : kWide ? x.wide32[i] : x.below32[i]);
   if constexpr (kShift > 0) return shl<kShift % 32>(below);
   if constexpr (kShift < 0) return sar<-kShift % 32>(below);
   return below;

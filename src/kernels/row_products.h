@@ -147,7 +147,7 @@ MINKE_INLINE uint16_t d_of(const uint8_t* block) {
 template <typename F>
 MINKE_INLINE __m128 add_block(const uint8_t* const rows[4], int64_t offset, const QuantTile<1>& x,
                               uint32_t subs, __m128 out) {
-  const __m128i steps = _mm_packs_epi32(load128(x.token[0].step), load128(x.token[0].step + 4));
+  const __m128i steps = load128(x.token[0].steps);
   __m256i total[4], min[4];
   __m128i d = _mm_setzero_si128(), dmin = d;
   // Of all rows at first, or each would wait for its own.

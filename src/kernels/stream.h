@@ -289,7 +289,7 @@ struct ScaledGroup {
 // value += 32 columns of one token, in the order of add_scaled_32 (tile_products.h).
 template <typename F, typename Group>
 MINKE_INLINE Vf finish(const Group& g, const TokenBlock& x, int i, Vi sum, Vf value) {
-  value = fma(mul(g.scale, to_float(set1(x.step[i]))), to_float(sum), value);
+  value = fma(mul(g.scale, set1(x.f32_step[i])), to_float(sum), value);
   return F::kMin ? fma(g.min, set1(x.step_sum[i]), value) : value;
 }
 
