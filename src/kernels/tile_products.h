@@ -33,18 +33,19 @@ MINKE_INLINE auto at_row(const Word (&table)[8][kPanel], size_t row) {
 
 constexpr int kManyTokens = 12;  // from here on the table costs less than it saves
 
-// Integer scales of codes of all eight bits are multiplied as they are needed.
+// Others are multiplied as they are needed: integer scales of codes of all eight bits, and f32 ones where
+// units for it are free.
 template <typename F>
-constexpr bool kTakesSteps = !F::kIntegerScales || F::kOffset != 128;
+constexpr bool kTakesSteps = F::kIntegerScales ? F::kOffset != 128 : !kMul16;
 
 // Whether two sums are scaled at once. Formats whose codes have all eight bits reach beyond 16 bits.
 template <typename F>
-constexpr bool kPaired = kPairSums && F::kIntegerScales && kTakesSteps<F>;
+constexpr bool kPaired = kPairSums && F::kIntegerScales && F::kOffset != 128;
 
 template <typename F>
 void make_steps(const Panel& p, int subs, Steps& steps) {
   if constexpr (!F::kIntegerScales) {
-    for (int i = 0; i < subs && !kMul16; ++i)
+    for (int i = 0; i < subs; ++i)
       for (int s = 0; s < 8; ++s)
         store(steps.scale[i][s], mul(load(p.fscale[i]), set1(static_cast<float>(s + 1))));
   } else if constexpr (kPaired<F> && F::kSub == 16) {
@@ -243,15 +244,11 @@ MINKE_INLINE void add_scaled_32(const Panel& p, const Steps* steps, const QuantT
     unroll<T>([&](auto t) MINKE_INLINED { sum[t] = below_codes<F>(x.token[t], i); });
     sub_block<F, T>(p, x, i, [&](Part part, auto t) MINKE_INLINED { sum[t] = add_part(sum[t], part); });
   }
-  // The steps' products with scales and with sums are exact alike.
   const Vf scale = load(p.fscale[i]);
   unroll<T>([&](auto t) MINKE_INLINED {
     const TokenBlock& token = x.token[t];
-    if (kMul16)
-      value[t] = fma(scale, mul(to_float(sum[t]), set1(token.f32_step[i])), value[t]);
-    else
-      value[t] = fma(steps ? at_row(steps->scale[i], token.row[i]) : mul(scale, set1(token.f32_step[i])),
-                     to_float(sum[t]), value[t]);
+    value[t] = fma(steps ? at_row(steps->scale[i], token.row[i]) : mul(scale, set1(token.f32_step[i])),
+                   to_float(sum[t]), value[t]);
   });
   if constexpr (F::kMin) {
     const Vf min = load(p.fmin[i]);

@@ -28,7 +28,8 @@ struct Step {
   State& s;
   const Batch& batch;
   Tap* tap;
-  int n;  // rows
+  int n;                // rows
+  bool narrow = false;  // only those that come out are left
 
   const LayerWeights& layer_weights(int layer) const { return weights.layers[static_cast<size_t>(layer)]; }
   const LayerAdapters& layer_adapters(int layer) const {
@@ -43,8 +44,12 @@ struct Step {
   void layer(int layer);
   void gqa(int layer, const LayerWeights& w);
   void mla(int layer, const LayerWeights& w);
-  void choose_forms();
+  void clear_runs();
+  void add_run(const Run& run, int given);
+  bool narrows(int layer) const;
+  void keep_wanted();
   void absorbed(int layer, const LayerWeights& w, bool sparse);
+  void index_keys(int layer, const LayerWeights& w, bool keys_only);
   bool choose(int layer, const LayerWeights& w);
   void ffn(const LayerWeights& w);
   void experts(int layer, const LayerWeights& w);
@@ -60,14 +65,78 @@ struct Step {
 
 void Step::start() {
   MINKE_CHECK(n > 0 && n <= s.limits.rows, "{} rows, {} at most", n, s.limits.rows);
-  s.runs.clear();
+  clear_runs();
   for (const SequenceSlice& slice : batch.sequences) {
     MINKE_CHECK(static_cast<int64_t>(slice.kv->pages.size()) * kPageTokens >= slice.position + slice.count);
-    s.runs.push_back({slice.first, slice.count, slice.position, slice.kv});
-    for (int i = 0; i < slice.count; ++i) s.positions[slice.first + i] = slice.position + i;
+    add_run({slice.first, slice.count, slice.position, slice.kv}, slice.given);
   }
-  choose_forms();
   rope_angles(s.frequencies, s.rope_magnitude, {s.positions, static_cast<size_t>(n)}, s.cos, s.sin);
+}
+
+void Step::clear_runs() {
+  s.runs.clear();
+  s.decompressed_runs.clear();
+  s.absorbed_runs.clear();
+}
+
+// Rows of a sequence of which tokens [0, given) were handed in. Latent attention takes a form row by row:
+// runs are cut where it changes, and where the indexer begins to choose.
+void Step::add_run(const Run& run, int given) {
+  s.runs.push_back(run);
+  for (int i = 0; i < run.count; ++i) s.positions[run.row + i] = run.position + i;
+  if (!c.mla) return;
+  const LatentShape shape = latent_shape(c, s.kv->row(0).latent);
+  if (!s.k_nope) given = 0;
+  const int end = run.position + run.count;
+  for (int at = run.position; at < end;) {
+    int until = std::min(end, (at / kFormBlock + 1) * kFormBlock);
+    if (at < given) until = std::min(until, given);
+    const bool dense = !c.indexer || at < c.indexer->topk;
+    if (dense && c.indexer) until = std::min(until, c.indexer->topk);
+    std::vector<Run>& to = dense && decompresses(shape, at, given) ? s.decompressed_runs : s.absorbed_runs;
+    const Run part{run.row + at - run.position, until - at, at, run.kv};
+    if (!to.empty() && to.back().kv == run.kv && to.back().row + to.back().count == part.row)
+      to.back().count += part.count;
+    else
+      to.push_back(part);
+    at = until;
+  }
+}
+
+// The rows of a slice that come out.
+struct Wanted {
+  int first, count;
+};
+Wanted wanted(const SequenceSlice& slice) {
+  if (slice.want == Want::nothing) return {slice.first, 0};
+  if (slice.want == Want::last_logits) return {slice.first + slice.count - 1, 1};
+  return {slice.first, slice.count};
+}
+
+// Whether this layer's keys and values are all that is needed of some rows: in the last one no other layer
+// follows.
+bool Step::narrows(int layer) const {
+  return layer + 1 >= c.layers && !tap && !batch.keep_hidden &&
+         std::any_of(batch.sequences.begin(), batch.sequences.end(),
+                     [](const SequenceSlice& slice) { return wanted(slice).count < slice.count; });
+}
+
+// Leaves only the rows that come out, one after the other. Their products are the same among fewer.
+void Step::keep_wanted() {
+  clear_runs();
+  n = 0;
+  for (const SequenceSlice& slice : batch.sequences) {
+    const auto [first, count] = wanted(slice);
+    if (count == 0) continue;
+    const size_t bytes = static_cast<size_t>(count) * static_cast<size_t>(c.dim) * sizeof(float);
+    std::memmove(s.hidden + int64_t{n} * c.dim, s.hidden + int64_t{first} * c.dim, bytes);
+    std::memmove(s.normed + int64_t{n} * c.dim, s.normed + int64_t{first} * c.dim, bytes);
+    add_run({n, count, slice.position + first - slice.first, slice.kv}, slice.given);
+    n += count;
+  }
+  narrow = true;
+  if (n > 0)
+    rope_angles(s.frequencies, s.rope_magnitude, {s.positions, static_cast<size_t>(n)}, s.cos, s.sin);
 }
 
 void Step::embed() {
@@ -113,28 +182,46 @@ void Step::gqa(int layer, const LayerWeights& w) {
   const Product qkv[] = {{&w.wq, s.q, q_width, bias(w.bq), false, false, &a.wq},
                          {&w.wk, s.k, kv_width, bias(w.bk), false, false, &a.wk},
                          {&w.wv, s.v, kv_width, bias(w.bv), false, false, &a.wv}};
-  linear(ctx, s.work, rows(s.normed, c.dim), qkv);
-  if (c.rotates(layer)) {
-    rope(ctx, rotation(c.rope.half), s.q, n, q_width, c.heads, c.head_dim);
-    rope(ctx, rotation(c.rope.half), s.k, n, kv_width, c.kv_heads, c.head_dim);
-    if (c.qk_norm) {
-      normalise_heads(ctx, s.q, n, q_width, c.heads, c.head_dim, c.norm_eps);
-      normalise_heads(ctx, s.k, n, kv_width, c.kv_heads, c.head_dim, c.norm_eps);
-    }
-  }
-  scale_queries(layer, q_width);
+  const bool keys_first = narrows(layer);
+  linear(ctx, s.work, rows(s.normed, c.dim), std::span(qkv).subspan(keys_first ? 1 : 0));
+  const auto turn = [&](float* x, int width, int heads) {
+    if (!c.rotates(layer)) return;
+    rope(ctx, rotation(c.rope.half), x, n, width, heads, c.head_dim);
+    if (c.qk_norm) normalise_heads(ctx, x, n, width, heads, c.head_dim, c.norm_eps);
+  };
+  turn(s.k, kv_width, c.kv_heads);
   const KvRow& row = s.kv->row(layer);
+  const KeySmoothing smoothing{s.key_offset, s.key_scale};
   if (s.key_offset) {
-    const KeySmoothing smoothing{s.key_offset, s.key_scale};
     smooth_from_bias(ctx.kernels, s.mean_turns, c.rope.half, w.bk.f32(), c.kv_heads, c.head_dim, smoothing);
-    smooth_keys(ctx, smoothing, n, c.heads, c.kv_heads, c.head_dim, s.q, s.k);
+    smooth_keys(ctx, smoothing, n, c.kv_heads, c.head_dim, s.k);
   }
   store_rows(layer, row.key, s.k, kv_width);
   store_rows(layer, row.value, s.v, kv_width);
+  if (keys_first) {
+    keep_wanted();
+    if (n == 0) return;
+    linear(ctx, s.work, rows(s.normed, c.dim), qkv[0]);
+  }
+  turn(s.q, q_width, c.heads);
+  scale_queries(layer, q_width);
+  if (s.key_offset) scale_by_keys(ctx, smoothing, n, c.heads, c.kv_heads, c.head_dim, s.q);
   const AttentionShape shape{c.heads, c.kv_heads, c.head_dim,       c.head_dim,
                              row.key, row.value,  c.lookback(layer)};
   attention(ctx, s.work, *s.kv, layer, shape, s.runs, s.q, s.attended);
   linear(ctx, s.work, rows(s.attended, q_width), {&w.wo, s.hidden, c.dim, bias(w.bo), true, false, &a.wo});
+}
+
+// The indexer's keys into the cache, and unless keys_only its heads' weights.
+void Step::index_keys(int layer, const LayerWeights& w, bool keys_only) {
+  const IndexerConfig& x = *c.indexer;
+  const Product from_hidden[] = {{&w.index_k, s.index_k, x.width, nullptr, false, true},
+                                 {&w.index_weights, s.index_weights, x.heads, nullptr, false, true}};
+  linear(ctx, s.work, rows(s.normed, c.dim), std::span(from_hidden).first(keys_only ? 1 : 2));
+  layernorm(ctx, rows(s.index_k, x.width), w.index_k_norm.f32(), w.index_k_bias.f32(), kLatentEps, s.index_k,
+            x.width);
+  rope(ctx, rotation(true), s.index_k, n, x.width, 1, x.width);
+  store_rows(layer, s.kv->row(layer).index, s.index_k, x.width);
 }
 
 // The indexer's choice of positions for every row. False where no row sees more than topk, so that attention
@@ -142,17 +229,12 @@ void Step::gqa(int layer, const LayerWeights& w) {
 bool Step::choose(int layer, const LayerWeights& w) {
   const IndexerConfig& x = *c.indexer;
   const KvPart& part = s.kv->row(layer).index;
-  const Product from_hidden[] = {{&w.index_k, s.index_k, x.width, nullptr, false, true},
-                                 {&w.index_weights, s.index_weights, x.heads, nullptr, false, true}};
-  linear(ctx, s.work, rows(s.normed, c.dim), from_hidden);
-  layernorm(ctx, rows(s.index_k, x.width), w.index_k_norm.f32(), w.index_k_bias.f32(), kLatentEps, s.index_k,
-            x.width);
-  rope(ctx, rotation(true), s.index_k, n, x.width, 1, x.width);
-  store_rows(layer, part, s.index_k, x.width);
-
   const bool needed =
       std::any_of(s.runs.begin(), s.runs.end(), [&](const Run& r) { return r.position + r.count > x.topk; });
   if (!needed && !s.limits.inspect) return false;
+  if (narrow)
+    linear(ctx, s.work, rows(s.normed, c.dim),
+           {&w.index_weights, s.index_weights, x.heads, nullptr, false, true});
   const int q_width = x.heads * x.width;
   linear(ctx, s.work, rows(s.q_latent, c.mla->q_lora), {&w.index_q, s.index_q, q_width});
   rope(ctx, rotation(true), s.index_q, n, q_width, x.heads, x.width);
@@ -175,52 +257,33 @@ bool Step::choose(int layer, const LayerWeights& w) {
 void Step::mla(int layer, const LayerWeights& w) {
   const MlaConfig& m = *c.mla;
   const int head = m.nope + m.rope, q_width = c.heads * head, latent = m.kv_lora + m.rope;
-  if (m.q_lora > 0) {
-    const Product down[] = {{&w.wq_a, s.q_latent, m.q_lora}, {&w.wkv_a, s.kv_latent, latent}};
-    linear(ctx, s.work, rows(s.normed, c.dim), down);
-    rmsnorm(ctx, rows(s.q_latent, m.q_lora), w.q_a_norm.f32(), kLatentEps, s.q_latent, m.q_lora);
-    linear(ctx, s.work, rows(s.q_latent, m.q_lora), {&w.wq_b, s.q, q_width});
-  } else {
-    const Product down[] = {{&w.wq, s.q, q_width}, {&w.wkv_a, s.kv_latent, latent}};
-    linear(ctx, s.work, rows(s.normed, c.dim), down);
-  }
+  const bool keys_first = narrows(layer);
+  const Product down[] = {
+      m.q_lora > 0 ? Product{&w.wq_a, s.q_latent, m.q_lora} : Product{&w.wq, s.q, q_width},
+      {&w.wkv_a, s.kv_latent, latent}};
+  linear(ctx, s.work, rows(s.normed, c.dim), std::span(down).subspan(keys_first ? 1 : 0));
   rmsnorm(ctx, {s.kv_latent, latent, n, m.kv_lora}, w.kv_a_norm.f32(), kLatentEps, s.kv_latent, latent);
   rope(ctx, rotation(c.rope.half), s.kv_latent + m.kv_lora, n, latent, 1, m.rope);
-  rope(ctx, rotation(c.rope.half), s.q + m.nope, n, q_width, c.heads, head);
-  scale_queries(layer, q_width);
   const KvRow& row = s.kv->row(layer);
   store_rows(layer, row.latent, s.kv_latent, latent);
+  if (c.indexer) index_keys(layer, w, keys_first);
+  if (keys_first) {
+    keep_wanted();
+    if (n == 0) return;
+    linear(ctx, s.work, rows(s.normed, c.dim), down[0]);
+  }
+  if (m.q_lora > 0) {
+    rmsnorm(ctx, rows(s.q_latent, m.q_lora), w.q_a_norm.f32(), kLatentEps, s.q_latent, m.q_lora);
+    linear(ctx, s.work, rows(s.q_latent, m.q_lora), {&w.wq_b, s.q, q_width});
+  }
+  rope(ctx, rotation(c.rope.half), s.q + m.nope, n, q_width, c.heads, head);
+  scale_queries(layer, q_width);
   const bool sparse = c.indexer && choose(layer, w);
   if (!s.decompressed_runs.empty())
     decompressed_attention(ctx, s.work, *s.kv, layer, latent_shape(c, row.latent), k_nope_of(c, s, layer),
                            w.v_b, s.decompressed_runs, s.decompressed, s.q, s.attended);
   if (!s.absorbed_runs.empty()) absorbed(layer, w, sparse);
   linear(ctx, s.work, rows(s.attended, c.heads * m.v), {&w.wo, s.hidden, c.dim, nullptr, true});
-}
-
-// The form each row's attention takes: runs are cut where it changes, and where the indexer begins to choose.
-void Step::choose_forms() {
-  s.decompressed_runs.clear();
-  s.absorbed_runs.clear();
-  if (!c.mla) return;
-  const LatentShape shape = latent_shape(c, s.kv->row(0).latent);
-  for (size_t i = 0; i < s.runs.size(); ++i) {
-    const Run& run = s.runs[i];
-    const int given = s.k_nope ? batch.sequences[i].given : 0, end = run.position + run.count;
-    for (int at = run.position; at < end;) {
-      int until = std::min(end, (at / kFormBlock + 1) * kFormBlock);
-      if (at < given) until = std::min(until, given);
-      const bool dense = !c.indexer || at < c.indexer->topk;
-      if (dense && c.indexer) until = std::min(until, c.indexer->topk);
-      std::vector<Run>& to = dense && decompresses(shape, at, given) ? s.decompressed_runs : s.absorbed_runs;
-      const Run part{run.row + at - run.position, until - at, at, run.kv};
-      if (!to.empty() && to.back().kv == run.kv && to.back().row + to.back().count == part.row)
-        to.back().count += part.count;
-      else
-        to.push_back(part);
-      at = until;
-    }
-  }
 }
 
 // Attention in absorbed form: keys and values are the cached latents themselves.
@@ -299,6 +362,7 @@ void Step::layer(int layer) {
     mla(layer, w);
   else
     gqa(layer, w);
+  if (n == 0) return;
   rmsnorm(ctx, rows(s.hidden, c.dim), w.ffn_norm.f32(), c.norm_eps, s.normed, c.dim);
   if (c.sparse(layer))
     experts(layer, w);
@@ -314,10 +378,9 @@ void Step::finish(const char* hidden_name, const char* logits_name, const float*
   }
   int out = 0, logits = 0;
   for (const SequenceSlice& slice : batch.sequences) {
-    if (slice.want == Want::nothing) continue;
-    const int first = slice.want == Want::last_logits ? slice.first + slice.count - 1 : slice.first;
-    const int count = slice.first + slice.count - first;
-    rmsnorm(ctx, {s.hidden + int64_t{first} * c.dim, c.dim, count, c.dim}, norm, c.norm_eps,
+    const auto [first, count] = wanted(slice);
+    if (count == 0) continue;
+    rmsnorm(ctx, {s.hidden + int64_t{narrow ? out : first} * c.dim, c.dim, count, c.dim}, norm, c.norm_eps,
             s.output + int64_t{out} * c.dim, c.dim);
     out += count;
     if (slice.want == Want::all_hidden) continue;

@@ -34,17 +34,20 @@ void smooth_from_bias(const Kernels& kernels, const MeanTurns& turns, bool half,
   }
 }
 
-void smooth_keys(const Context& ctx, const KeySmoothing& s, int rows, int heads, int kv_heads, int head_dim,
-                 float* q, float* k) {
+void smooth_keys(const Context& ctx, const KeySmoothing& s, int rows, int kv_heads, int head_dim, float* k) {
   const int64_t width = int64_t{kv_heads} * head_dim;
   ctx.pool.for_each(rows, 8, [&](int64_t begin, int64_t end, int) {
-    for (int64_t r = begin; r < end; ++r) {
+    for (int64_t r = begin; r < end; ++r)
       for (int64_t i = 0; i < width; ++i) k[r * width + i] = (k[r * width + i] - s.offset[i]) / s.scale[i];
-      for (int h = 0; h < heads; ++h) {
-        float* to = q + (r * heads + h) * head_dim;
-        const float* scale = s.scale + int64_t{h / (heads / kv_heads)} * head_dim;
-        for (int i = 0; i < head_dim; ++i) to[i] *= scale[i];
-      }
+  });
+}
+
+void scale_by_keys(const Context& ctx, const KeySmoothing& s, int rows, int heads, int kv_heads, int head_dim,
+                   float* q) {
+  ctx.pool.for_each(rows, 8, [&](int64_t begin, int64_t end, int) {
+    for (int64_t at = begin * heads; at < end * heads; ++at) {
+      const float* scale = s.scale + at % heads / (heads / kv_heads) * head_dim;
+      for (int i = 0; i < head_dim; ++i) q[at * head_dim + i] *= scale[i];
     }
   });
 }

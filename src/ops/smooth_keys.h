@@ -33,8 +33,11 @@ struct KeySmoothing {
 void smooth_from_bias(const Kernels& kernels, const MeanTurns& turns, bool half, const float* bias,
                       int kv_heads, int head_dim, const KeySmoothing& out);
 
-// k [rows][kv_heads * head_dim] = (k - offset) / scale, q [rows][heads * head_dim] *= its kv head's scale.
-void smooth_keys(const Context& ctx, const KeySmoothing& smoothing, int rows, int heads, int kv_heads,
-                 int head_dim, float* q, float* k);
+// k [rows][kv_heads * head_dim] = (k - offset) / scale.
+void smooth_keys(const Context& ctx, const KeySmoothing& smoothing, int rows, int kv_heads, int head_dim,
+                 float* k);
+// q [rows][heads * head_dim] *= its kv head's scale.
+void scale_by_keys(const Context& ctx, const KeySmoothing& smoothing, int rows, int heads, int kv_heads,
+                   int head_dim, float* q);
 
 }  // namespace minke

@@ -68,7 +68,8 @@ TEST(SmoothKeys, ScoresChangeByTheSameForAllKeysAndRoundBetter) {
     const KeySmoothing smoothing{offset.data(), scale.data()};
     TestContext two(2);
     smooth_from_bias(two.ctx.kernels, m.turns, half, m.bias.data(), kKvHeads, kDim, smoothing);
-    smooth_keys(two.ctx, smoothing, kRows, kHeads, kKvHeads, kDim, m.q.data(), m.k.data());
+    smooth_keys(two.ctx, smoothing, kRows, kKvHeads, kDim, m.k.data());
+    scale_by_keys(two.ctx, smoothing, kRows, kHeads, kKvHeads, kDim, m.q.data());
 
     const auto rounded = [](std::vector<float> k) {
       std::vector<std::byte> head(static_cast<size_t>(kv_head_bytes(KvFormat::int8, kDim)));
