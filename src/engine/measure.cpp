@@ -186,9 +186,16 @@ int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth, int seq
 }
 
 int64_t prefill_multiplies(const Config& config, int64_t visible) {
-  const Counts c = count(config);
-  const int64_t linear = c.active_without_embedding() - c.head;
-  return linear + config.layers * attention_multiplies(config, visible);
+  Config others = config;  // of the last layer, rows that do not come out need keys and values alone
+  --others.layers;
+  const Counts c = count(others);
+  const int64_t dim = config.dim;
+  int64_t keys_and_values = 2 * dim * config.kv_heads * config.head_dim;
+  if (config.mla)
+    keys_and_values =
+        dim * (config.mla->kv_lora + config.mla->rope + (config.indexer ? config.indexer->width : 0));
+  return c.active_without_embedding() - c.head + keys_and_values +
+         others.layers * attention_multiplies(config, visible);
 }
 
 std::vector<Measured> measure(Instance& instance, const MeasureOptions& options,

@@ -39,7 +39,7 @@ std::vector<Measured> measure(Instance& instance, const MeasureOptions& options,
 // Bytes a decode step must read: weights, each once, of experts as many as `sequences` tokens choose where
 // all are as likely; and of each sequence the cache rows of `depth` tokens.
 int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth, int sequences);
-// Multiply-adds of a prompt token that sees `visible` keys.
+// Multiply-adds of a prompt token that sees `visible` keys, of which nothing but these is read.
 int64_t prefill_multiplies(const Config& config, int64_t visible);
 
 }  // namespace minke

@@ -84,14 +84,19 @@ MINKE_INLINE void sub_block(const Panel& p, const QuantTile<T>& x, int i, const 
   constexpr int kDots = F::kSub / 4;
   static_assert(kDots % kGroup<F> == 0);
   unroll<kDots / kGroup<F>>([&](auto g) MINKE_INLINED {
-    Part part[T];
-    unroll<T>([&](auto t) MINKE_INLINED { part[t] = zero_part(); });
+    Part part[2][T];  // in turns where one token's would wait for itself
+    constexpr int kTurns = T == 1 && kDots == 8 && kPairSums ? 2 : 1;
+    unroll<kTurns * T>([&](auto n) MINKE_INLINED { part[n / T][n % T] = zero_part(); });
     unroll<kGroup<F>>([&](auto j) MINKE_INLINED {
       const int k = i * kDots + g * kGroup<F> + j;
       const Vi w = code_word(p, k);
-      unroll<T>([&](auto t) MINKE_INLINED { part[t] = dot_part_at(part[t], w, x.q[k][t]); });
+      unroll<T>([&](auto t) MINKE_INLINED {
+        Part& sum = part[j % kTurns][t];
+        sum = dot_part_at(sum, w, x.q[k][t]);
+      });
     });
-    unroll<T>([&](auto t) MINKE_INLINED { take(part[t], t); });
+    if constexpr (kTurns == 2) part[0][0] = add_part(part[0][0], part[1][0]);
+    unroll<T>([&](auto t) MINKE_INLINED { take(part[0][t], t); });
   });
 }
 
@@ -212,19 +217,33 @@ MINKE_INLINE void integer_block(const Panel& p, const Steps* steps, const QuantT
   take_offset<F, T>(p, x, total);
 }
 
+constexpr uint32_t kAll = ~0u;  // columns
+
+// use(j) for the pairs of neighbouring sub-blocks that have any of the 32s in `columns`.
+template <typename F, typename Use>
+MINKE_INLINE void each_pair(uint32_t columns, const Use& use) {
+  if (columns == kAll) {
+    for (int j = 0; j < kBlock / F::kSub / 2; ++j) use(j);
+    return;
+  }
+  if constexpr (F::kSub == 32) columns = (columns | columns >> 1) & 0x55;
+  for (; columns != 0; columns &= columns - 1) use(__builtin_ctz(columns) * 16 / F::kSub);
+}
+
 // What a block gives of each token, before the activations' scale.
 template <typename F, int T>
-MINKE_INLINE void integer_values(const Panel& p, const QuantTile<T>& x, Vi total[T], Vf value[T]) {
+MINKE_INLINE void integer_values(const Panel& p, const QuantTile<T>& x, Vi total[T], Vf value[T],
+                                 [[maybe_unused]] uint32_t columns = kAll) {
   unroll<T>([&](auto t) MINKE_INLINED { value[t] = mul(load(p.d), to_float(total[t])); });
   if constexpr (F::kMin) {
     unroll<T>([&](auto t) MINKE_INLINED { total[t] = zero_i(); });
-    for (int j = 0; j < kBlock / F::kSub / 2; ++j) {
+    each_pair<F>(columns, [&](int j) MINKE_INLINED {
       const Vi min = load(reinterpret_cast<const int32_t*>(p.min[j]));
       unroll<T>([&](auto t) MINKE_INLINED {
         const TokenBlock& token = x.token[t];
         total[t] = dot16_at(total[t], min, F::kSub == 16 ? token.steps_sum16[j] : token.steps_sum[j]);
       });
-    }
+    });
     const Vf negative = sub(zero_f(), load(p.dmin));
     unroll<T>([&](auto t) MINKE_INLINED { value[t] = fma(negative, to_float(total[t]), value[t]); });
   }
@@ -285,8 +304,8 @@ template <typename F>
 void multiply_rest(const Panel& p, const QuantTile<1>& x, uint32_t columns, float* out) {
   Vf value[1] = {zero_f()};
   Vi total[1] = {zero_i()};
-  for (; columns != 0; columns &= columns - 1) {
-    const int i = __builtin_ctz(columns);
+  for (uint32_t left = columns; left != 0; left &= left - 1) {
+    const int i = __builtin_ctz(left);
     if constexpr (!F::kIntegerScales)
       add_scaled_32<F, 1>(p, nullptr, x, i, value);
     else
@@ -295,7 +314,7 @@ void multiply_rest(const Panel& p, const QuantTile<1>& x, uint32_t columns, floa
   }
   if constexpr (F::kIntegerScales) {
     take_offset<F, 1>(p, x, total);
-    integer_values<F, 1>(p, x, total, value);
+    integer_values<F, 1>(p, x, total, value, columns);
   }
   store(out, fma(value[0], set1(x.token[0].scale), load(out)));
 }
