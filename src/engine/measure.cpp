@@ -186,15 +186,12 @@ int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth, int seq
 }
 
 int64_t prefill_multiplies(const Config& config, int64_t visible) {
-  Config others = config;  // of the last layer, rows that do not come out need keys and values alone
+  Config others = config;  // of the last layer, rows that do not come out need what the cache keeps alone
   --others.layers;
   const Counts c = count(others);
-  const int64_t dim = config.dim;
-  int64_t keys_and_values = 2 * dim * config.kv_heads * config.head_dim;
-  if (config.mla)
-    keys_and_values =
-        dim * (config.mla->kv_lora + config.mla->rope + (config.indexer ? config.indexer->width : 0));
-  return c.active_without_embedding() - c.head + keys_and_values +
+  const KvRow cached = kv_layout(config, {})[static_cast<size_t>(others.layers)];
+  const int64_t numbers = cached.key.width + cached.value.width + cached.latent.width + cached.index.width;
+  return c.active_without_embedding() - c.head + config.dim * numbers +
          others.layers * attention_multiplies(config, visible);
 }
 

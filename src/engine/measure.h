@@ -24,7 +24,7 @@ struct MeasureOptions {
 struct Measured {
   int depth = 0;
   double prefill_rate = 0, decode_rate = 0;  // tokens a second, of all sequences together
-  // A second: the multiply-adds of active weights without embedding and head, and of attention.
+  // A second, of prefill_multiplies: active weights without embedding and head, and attention.
   double prefill_multiplies = 0;
   double decode_bytes = 0;  // a second: weights read once a step, and cache rows
   // Of the probe's int8 multiplies (f32 where weights are floats), and of its read rate.
@@ -39,7 +39,7 @@ std::vector<Measured> measure(Instance& instance, const MeasureOptions& options,
 // Bytes a decode step must read: weights, each once, of experts as many as `sequences` tokens choose where
 // all are as likely; and of each sequence the cache rows of `depth` tokens.
 int64_t decode_bytes(const Model& model, const KvFormats& kv, int depth, int sequences);
-// Multiply-adds of a prompt token that sees `visible` keys, of which nothing but these is read.
+// Multiply-adds of a prompt token that sees `visible` keys, one of many of which only the last comes out.
 int64_t prefill_multiplies(const Config& config, int64_t visible);
 
 }  // namespace minke

@@ -51,7 +51,6 @@ struct Step {
   void absorbed(int layer, const LayerWeights& w, bool sparse);
   void index_keys(int layer, const LayerWeights& w, bool keys_only);
   bool choose(int layer, const LayerWeights& w);
-  void ffn(const LayerWeights& w);
   void experts(int layer, const LayerWeights& w);
   void gated_mlp(const Mat& gate, const Mat& up, const Mat& down, int inter, const LayerAdapters& a = {});
   void finish(const char* hidden_name, const char* logits_name, const float* norm);
