@@ -177,7 +177,7 @@ void attend(const AttendSpan& a, std::byte* scratch) {
     if (a.queries < kTokenTile)
       attend_in<kFormat, kBeside>(a, scratch);
     else
-      attend_in<kFormat, 1>(a, scratch);
+      attend_in<kFormat, kPanelsAtOnce>(a, scratch);
   });
 }
 

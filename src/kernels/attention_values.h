@@ -7,10 +7,6 @@
 namespace minke {
 namespace {
 
-// Of P panels, how many a tile of T queries meets at once.
-template <int T, int P>
-constexpr int kAtOnce = std::min(P, std::max(1, kTokenTile / T));
-
 // Columns [column, column + 16) of a value row as bits: of f32, or of a shorter format in the low bytes.
 // Zeros past its end.
 template <KvFormat format>

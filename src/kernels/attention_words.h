@@ -21,6 +21,14 @@ namespace {
 
 using Words = int32_t (*)[16];
 
+// Panels that a full tile of queries meets at once. A second one takes the words of queries as read for the
+// first, where there are registers for its sums; pairs of bf16 take longer than their reading.
+constexpr int kPanelsAtOnce = kTokenTile < 8 || kBf16Dots ? 1 : 2;
+
+// Of P panels, how many a tile of T queries meets at once.
+template <int T, int P>
+constexpr int kAtOnce = std::min(P, std::max(kPanelsAtOnce, kTokenTile / T));
+
 template <KvFormat format>
 constexpr bool kPairs = kBf16Dots && (format == KvFormat::bf16 || format == KvFormat::fp8);
 
@@ -80,12 +88,20 @@ MINKE_INLINE void add_dots(const int32_t (*panel)[16], int stride, int words, co
     }
   } else {
     for (int k = 0; k < words; k += 2) {
+      Vf even[P], odd[P];
       unroll<P>([&](auto p) MINKE_INLINED {
-        const Vf even = as_float(load(panel[p * stride + k])),
-                 odd = as_float(load(panel[p * stride + k + 1]));
-        unroll<T>([&](auto t) MINKE_INLINED {
-          acc[p][t] = fma(odd, as_float(broadcast4(query(t, k + 1))), acc[p][t]);
-          acc[p][t] = fma(even, as_float(broadcast4(query(t, k))), acc[p][t]);
+        even[p] = as_float(load(panel[p * stride + k]));
+        odd[p] = as_float(load(panel[p * stride + k + 1]));
+      });
+      unroll<T>([&](auto t) MINKE_INLINED {
+        Vi first = broadcast4(query(t, k + 1)), second = broadcast4(query(t, k));
+        if constexpr (kPanelsAtOnce > 1) {  // read once, and not into the register of a sum
+          opaque(first);
+          opaque(second);
+        }
+        unroll<P>([&](auto p) MINKE_INLINED {
+          acc[p][t] = fma(odd[p], as_float(first), acc[p][t]);
+          acc[p][t] = fma(even[p], as_float(second), acc[p][t]);
         });
       });
     }
