@@ -274,12 +274,12 @@ MINKE_INLINE void stream_integer(const Mat& w, int first, int rows, const Operan
 
 // ---- 32 columns under f32 scales
 
-template <typename F, int N, bool kRest, typename X>
+template <typename F, int N, typename X>
 struct ScaledGroup {
   static constexpr bool kPaired = false;
   const X& x;
   Vf scale, min;
-  Dots<F, N, kRest> dots;
+  Dots<F, N, false> dots;
 
   MINKE_INLINE void codes(int k, Vi word) { dots.add(x, k, word); }
   MINKE_INLINE void set_fscale(int, Vf v) { scale = v; }
@@ -293,10 +293,10 @@ MINKE_INLINE Vf finish(const Group& g, const TokenBlock& x, int i, Vi sum, Vf va
   return F::kMin ? fma(g.min, set1(x.step_sum[i]), value) : value;
 }
 
-// value[t] += 32 columns times token t, rest += the same times its rest.
-template <typename F, int N, bool kRest, typename At, typename X>
-MINKE_INLINE void add_group(const At& at, const X& x, int i, Vf value[N], Vf& rest) {
-  ScaledGroup<F, N, kRest, X> g{x, {}, {}, {}};
+// value[t] += 32 columns times token t.
+template <typename F, int N, typename At, typename X>
+MINKE_INLINE void add_group(const At& at, const X& x, int i, Vf value[N]) {
+  ScaledGroup<F, N, X> g{x, {}, {}, {}};
   g.dots.clear(x, i);
   F::unpack(at.group(i * F::kBytes), i, g);
   unroll<N>([&](auto t) MINKE_INLINED {
@@ -304,15 +304,14 @@ MINKE_INLINE void add_group(const At& at, const X& x, int i, Vf value[N], Vf& re
       return finish<F>(g, tile.token[j], i, g.dots.dot[t].sum(), value[t]);
     });
   });
-  if constexpr (kRest) rest = finish<F>(g, x.rests[0].token[0], i, g.dots.rest.sum(), rest);
 }
 
 // What the groups of one token's rest give.
 template <typename F, typename At>
 Vf rest_value(const At& at, const QuantTile<1>& x, uint32_t groups) {
-  Vf value = zero_f(), none;
+  Vf value = zero_f();
   for (; groups != 0; groups &= groups - 1)
-    add_group<F, 1, false>(at, Rests<1>{{&x}}, __builtin_ctz(groups), &value, none);
+    add_group<F, 1>(at, Rests<1>{{&x}}, __builtin_ctz(groups), &value);
   return value;
 }
 
@@ -324,15 +323,12 @@ MINKE_INLINE void stream_scaled(const Mat& w, int first, int rows, const Operand
     const int groups = std::min(8, (x.cols - block * kBlock) / 32);
     const auto at = Lie::at(w, first, rows, block, int64_t{groups} * F::kBytes, copy);
     const Tokens<N> tokens = tokens_at<N>(x, token, block);
-    Vf value[N], rest = zero_f();
+    Vf value[N];
     unroll<N>([&](auto t) MINKE_INLINED { value[t] = zero_f(); });
     const Ahead ahead = Lie::template ahead<N>(w, first, block);
     for (int i = 0; i < groups; ++i) {
-      Lie::template ask<N>(ahead, 2 * i, 2 * i + 2);
-      if (N == 1 && (tokens.rest(Index<0>{}) >> i & 1))
-        add_group<F, N, N == 1>(at, tokens, i, value, rest);
-      else
-        add_group<F, N, false>(at, tokens, i, value, rest);
+      Lie::template ask_group<N>(ahead, i);
+      add_group<F, N>(at, tokens, i, value);
     }
     unroll<N>([&](auto t) MINKE_INLINED {
       const float scale =
@@ -340,7 +336,7 @@ MINKE_INLINE void stream_scaled(const Mat& w, int first, int rows, const Operand
       out[t] = fma(value[t], set1(scale), out[t]);
       const uint32_t which = tokens.rest(t);
       if (which == 0) return;
-      if constexpr (N > 1) rest = rest_value<F>(at, tokens.rests[t], which);
+      const Vf rest = rest_value<F>(at, tokens.rests[t], which);
       out[t] = fma(rest, set1(tokens.rests[t].token[0].scale), out[t]);
     });
   }
