@@ -77,6 +77,8 @@ bool supported(Isa isa) {
   }
 }
 
+const bool kFollowsRows = supported(Isa::avx512) && !supported(Isa::avx512_bf16);
+
 std::vector<Isa> supported_isas() {
   std::vector<Isa> found;
   for (const auto& [isa, text] : kNames)

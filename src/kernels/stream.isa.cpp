@@ -15,19 +15,26 @@ void minke::MINKE_FILL(gemv)(Kernels& table) { fill_gemv_avx512_vnni(table); }
 #include "kernels/stream.h"
 #if defined(__x86_64__)
 #include "kernels/gemv_codebooks.h"
+#include "kernels/gemv_wide.h"
 #endif
 
 namespace minke {
 namespace {
 
+#if !defined(__x86_64__)
+constexpr bool is_read_wide(Format) { return false; }
+#endif
+
 bool gemv(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool add) {
   if (w.interleaved || x.grain != Grain::int8) return false;
   const auto use = [&](auto f) {
-    for (int r = 0; r < rows; r += kPanel)
-      stream<decltype(f), 1>(w, first_row + r, std::min(kPanel, rows - r), x, 0, out + r, 0, add);
+    if constexpr (!is_read_wide(decltype(f)::kFormat))
+      for (int r = 0; r < rows; r += kPanel)
+        stream<decltype(f), 1>(w, first_row + r, std::min(kPanel, rows - r), x, 0, out + r, 0, add);
   };
 #if defined(__x86_64__)
-  return with_plain_unpacker(w.format, use) || gemv_codebooks(w, first_row, rows, x, out, add);
+  return gemv_wide(w, first_row, rows, x, out, add) || with_plain_unpacker(w.format, use) ||
+         gemv_codebooks(w, first_row, rows, x, out, add);
 #else
   return with_unpacker(w.format, use);
 #endif

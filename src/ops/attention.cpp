@@ -186,48 +186,61 @@ Pass make_pass(const Context& ctx, const Workspace& work, const KvPool& pool, in
           out};
 }
 
-// A task whose spans are shared out: each is a unit of its own.
+// The units of a run whose spans are shared out: each is one span of one task.
 struct Split {
-  Task task;
-  int spans;
-  int64_t first;  // unit
+  const Run& run;
+  Cut cut;
+  int64_t first;  // partial
+
+  int64_t tasks() const { return cut.tasks(); }
+  int spans() const { return spans_of(run); }
+  // Those of a task lie together, in their order.
+  int64_t partial(int64_t task, int span) const { return first + task * spans() + span; }
 };
 
-// The task that has unit i.
-Split split_at(const AttentionShape& shape, std::span<const Run> runs, int64_t i) {
+// f(split) for each run, as long as it returns true.
+template <typename F>
+void for_each_split(const AttentionShape& shape, std::span<const Run> runs, const F& f) {
   int64_t first = 0;
   for (const Run& run : runs) {
-    const Cut cut(shape, run.count);
-    const int64_t spans = spans_of(run), task = (i - first) / spans;
-    if (task < cut.tasks())
-      return {cut.task(shape, run, static_cast<int>(task)), static_cast<int>(spans), first + task * spans};
-    first += cut.tasks() * spans;
+    const Split s{run, Cut(shape, run.count), first};
+    if (!f(s)) return;
+    first += s.tasks() * s.spans();
   }
-  MINKE_CHECK(false, "unit {} of {}", i, first);
 }
 
-// Few tasks, long contexts: spans by themselves, then merged in their order, query by query.
+// Few tasks, long contexts: spans by themselves, then merged in their order, query by query. Tasks take turns
+// at a span, since heads lie beside each other in its rows: what a processor brings unasked is needed next.
 void split_spans(const Pass& pass, std::span<const Run> runs, int64_t units) {
   const int width = pass.shape.value_width;
   const auto partial = [&](int64_t i) { return partial_at(pass.work.partials, width, i); };
   pass.ctx.pool.for_each(units, 1, [&](int64_t i, int64_t, int thread) {
-    const Split s = split_at(pass.shape, runs, i);
-    const int first = static_cast<int>(i - s.first) * kSpan;
-    pass.span(s.task, first, std::min(pass.end_of(s.task), first + kSpan), partial(i),
-              pass.work.scratch_of(thread));
-  });
-  for (int64_t next = 0; next < units;) {
-    const Split s = split_at(pass.shape, runs, next);
-    next = s.first + s.spans;
-    pass.ctx.pool.for_each(s.task.tokens * s.task.heads, 4, [&](int64_t begin, int64_t end, int) {
-      for (int i = static_cast<int>(begin); i < end; ++i) {
-        for (int n = 1; n < s.spans; ++n)
-          merge_row(pass.ctx.kernels, width, row_of(partial(s.first + n), width, i),
-                    row_of(partial(s.first), width, i));
-        pass.finish(s.task, i, partial(s.first));
-      }
+    for_each_split(pass.shape, runs, [&](const Split& s) {
+      const int64_t unit = i - s.first, number = unit % s.tasks();
+      const int span = static_cast<int>(unit / s.tasks());
+      if (span >= s.spans()) return true;
+      const Task task = s.cut.task(pass.shape, s.run, static_cast<int>(number));
+      const int first = span * kSpan;
+      pass.span(task, first, std::min(pass.end_of(task), first + kSpan), partial(s.partial(number, span)),
+                pass.work.scratch_of(thread));
+      return false;
     });
-  }
+  });
+  for_each_split(pass.shape, runs, [&](const Split& s) {
+    for (int64_t number = 0; number < s.tasks(); ++number) {
+      const Task task = s.cut.task(pass.shape, s.run, static_cast<int>(number));
+      const Partial sum = partial(s.partial(number, 0));
+      pass.ctx.pool.for_each(task.tokens * task.heads, 4, [&](int64_t begin, int64_t end, int) {
+        for (int i = static_cast<int>(begin); i < end; ++i) {
+          for (int n = 1; n < s.spans(); ++n)
+            merge_row(pass.ctx.kernels, width, row_of(partial(s.partial(number, n)), width, i),
+                      row_of(sum, width, i));
+          pass.finish(task, i, sum);
+        }
+      });
+    }
+    return true;
+  });
 }
 
 }  // namespace
