@@ -243,9 +243,9 @@ __attribute__((noinline)) __m128 add_wide_rest(const uint8_t* const rows[4], int
 
 template <typename F>
 void gemv_wide(const Mat& w, int first_row, int rows, const Operand& x, float* out, bool accumulate) {
-  constexpr int kSoon = 4;                               // blocks
-  const bool near_is_far = kFollowsRows && is_short(w);  // Ahead says why
-  const int64_t stride = near_is_far ? F::kBytes : w.row_bytes;
+  constexpr int kSoon = 4;                          // blocks
+  const bool shares = kFollowsRows && is_short(w);  // Ahead says why
+  const int64_t stride = shares ? F::kBytes : w.row_bytes;
   const auto* tiles = reinterpret_cast<const QuantTile<1>*>(x.data);
   const int blocks = blocks_of(x.cols);
   for (int r = 0; r < rows; r += 4) {
@@ -253,19 +253,21 @@ void gemv_wide(const Mat& w, int first_row, int rows, const Operand& x, float* o
     const uint8_t* at[4];
     row_pointers(w, first_row + r, left, 4, at);
     const std::byte *here = w.row(first_row + r), *next = here + 4 * w.row_bytes,
-                    *far = share_ahead<4>(w, first_row + r, 0, F::kBytes);
+                    *far = kFollowsRows ? share_ahead<4, 12>(w, first_row + r, 0, F::kBytes)
+                                        : share_ahead<4>(w, first_row + r, 0, F::kBytes);
     if (!far) far = here;
+    const auto near_at = [&](int b) MINKE_INLINED {
+      if (shares) return far + 4 * F::kBytes * int64_t{b};
+      const int soon = b + kSoon;
+      return soon < blocks ? here + F::kBytes * int64_t{soon} : next + F::kBytes * int64_t{soon - blocks};
+    };
     __m128 sum = _mm_setzero_ps();
     for (int b = 0; b < blocks; ++b) {
       const int64_t offset = int64_t{b} * F::kBytes;
-      const int soon = b + kSoon;
-      const std::byte *share = far + 4 * offset, *near = near_is_far ? share
-                                                         : soon < blocks
-                                                             ? here + int64_t{soon} * F::kBytes
-                                                             : next + int64_t{soon - blocks} * F::kBytes;
       if (!kFollowsRows)
-        unroll<(4 * F::kBytes + 63) / 64>([&](auto i)
-                                              MINKE_INLINED { __builtin_prefetch(share + 64 * i, 0, 2); });
+        unroll<(4 * F::kBytes + 63) / 64>(
+            [&](auto i) MINKE_INLINED { __builtin_prefetch(far + 4 * offset + 64 * i, 0, 2); });
+      const std::byte* near = near_at(b);
       unroll<4>([&](auto i) MINKE_INLINED {
         unroll<(F::kBytes + 63) / 64>(
             [&](auto j) MINKE_INLINED { __builtin_prefetch(near + i * stride + 64 * j, 0, 3); });

@@ -39,9 +39,8 @@ MINKE_INLINE const std::byte* place_ahead(const Mat& w, int first, int block, in
 // This block's share of some rows that follow, at least as far away as it takes to bring them from memory.
 // Rows are neighbours there, so a share is kRows * bytes one after the other: asked for in the order in which
 // they would be read, along each row, they came 7 % more slowly. Null as above.
-template <int kRows>
+template <int kRows, int kFar = 12 * kPanel / kRows>  // blocks
 MINKE_INLINE const std::byte* share_ahead(const Mat& w, int first, int block, int64_t bytes) {
-  constexpr int kFar = 12 * kPanel / kRows;  // blocks
   const int blocks = blocks_of(w.cols);
   int row = first;
   for (int at = 0; at < kFar; at += blocks) row += kRows;
@@ -97,7 +96,7 @@ constexpr int kPanelTokens = 16;
 //
 // Processors that follow rows by themselves are asked for one of both where tokens are few: on Cascade Lake
 // that was 6 to 20 % faster. For what is soon; but the beginnings of short rows they find too late, so there
-// for what is far, straight into L1.
+// for a share of the next rows, as far ones are asked for.
 struct Ahead {
   const std::byte *far, *near;
   int64_t stride;  // of rows at `near`; what is far lies in one piece
@@ -127,7 +126,7 @@ struct AsFiled {
     const std::byte* here = w.row(first) + int64_t{block} * kStep;
     const auto or_here = [&](const std::byte* p) MINKE_INLINED { return p ? p : here; };
     if (N < kPanelTokens && kFollowsRows) {
-      if (is_short(w)) return {nullptr, or_here(share_ahead<kPanel>(w, first, block, kStep)), kStep};
+      if (is_short(w)) return {nullptr, or_here(share_ahead<kPanel, 1>(w, first, block, kStep)), kStep};
       return {nullptr, or_here(place_ahead<kPanel>(w, first, block, 2, kStep)), w.row_bytes};
     }
     return {or_here(share_ahead<kPanel>(w, first, block, kStep)),
